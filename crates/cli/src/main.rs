@@ -1,0 +1,2 @@
+//! The `airlift` command line.
+fn main() {}

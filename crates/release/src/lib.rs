@@ -1,0 +1,1 @@
+//! Make, sign, open and check an Airlift release

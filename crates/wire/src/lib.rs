@@ -1,0 +1,1 @@
+//! The formats that a host and a device both speak

@@ -1,0 +1,1 @@
+//! The updater and boot guard that run on a device

@@ -1,0 +1,1 @@
+//! A whole device as a library and a host process
