@@ -308,4 +308,4 @@ impl DeviceInfo {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
