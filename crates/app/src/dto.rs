@@ -6,8 +6,12 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+/// Where the TypeScript of these types is committed, from `crates/app/bindings`.
+const BINDINGS: &str = "../../../ui/src/bindings/dto.ts";
+
 /// An error at the boundary: one sentence, a stable code, what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct ErrorInfo {
     /// Stable code, see `wire::ErrorCode`.
@@ -20,6 +24,7 @@ pub struct ErrorInfo {
 
 /// Everything the window needs at start or after a reload.
 #[derive(Clone, Debug, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct Snapshot {
     /// All known devices.
@@ -40,6 +45,7 @@ pub struct Snapshot {
 
 /// A device as last seen.
 #[derive(Clone, Debug, PartialEq, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct Device {
     /// Its identity.
@@ -100,6 +106,7 @@ pub struct Device {
 
 /// A slot of a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct Slot {
     /// `factory`, `ota_0` or `ota_1`.
@@ -114,6 +121,7 @@ pub struct Slot {
 
 /// How a device says that its last update ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct LastUpdate {
     /// Release.
@@ -128,6 +136,7 @@ pub struct LastUpdate {
 
 /// What a release says of a part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub enum Part {
     /// The release carries it.
@@ -152,6 +161,7 @@ pub enum Part {
 
 /// A release in the library.
 #[derive(Clone, Debug, PartialEq, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct Release {
     /// SHA-256 of its envelope.
@@ -182,6 +192,7 @@ pub struct Release {
 
 /// Where a job is. The order of the phases is the order of this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Waiting for its turn or its device.
@@ -206,6 +217,7 @@ pub enum Phase {
 
 /// How a job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
     /// Back on the new version, confirmed.
@@ -220,6 +232,7 @@ pub enum End {
 
 /// One device's update to one release.
 #[derive(Clone, Debug, PartialEq, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct Job {
     /// Number, unique in this library.
@@ -266,6 +279,7 @@ pub struct Job {
 
 /// How far a part is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct PartProgress {
     /// `app` or `files`.
@@ -288,6 +302,7 @@ pub struct PartProgress {
 
 /// State of a chunk in the chunk map; the number is its code in [`JobDetail::chunks`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "snake_case")]
 pub enum ChunkState {
     /// Nothing yet.
@@ -308,6 +323,7 @@ pub enum ChunkState {
 
 /// A chunk that was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct RefusedChunk {
     /// `app` or `files`.
@@ -324,6 +340,7 @@ pub struct RefusedChunk {
 
 /// A job with its chunk map.
 #[derive(Clone, Debug, PartialEq, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct JobDetail {
     /// The job.
@@ -339,6 +356,7 @@ pub struct JobDetail {
 
 /// A run of chunks that changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct ChunkRun {
     /// First cell of the map: files follow app.
@@ -351,6 +369,7 @@ pub struct ChunkRun {
 
 /// What the app tells the window, in order, each with the next `seq`.
 #[derive(Clone, Debug, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase", tag = "kind", content = "data")]
 pub enum Event {
     /// A device appeared or changed.
@@ -383,6 +402,7 @@ pub enum Event {
 
 /// A key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct Key {
     /// First 8 bytes of the SHA-256 of the public key.
@@ -399,6 +419,7 @@ pub struct Key {
 
 /// The chunk server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct Server {
     /// Addresses it listens on, `HOST:PORT`.
@@ -409,6 +430,7 @@ pub struct Server {
 
 /// Settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
     /// `system`, `light` or `dark`.
@@ -423,6 +445,7 @@ pub struct Settings {
 
 /// What a drop would do; shown while it is held over the window and acted on when let go.
 #[derive(Clone, Debug, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub enum DropPlan {
     /// A `.airlift` file whose signature is good.
@@ -463,6 +486,7 @@ pub enum DropPlan {
 
 /// What the new-release sheet starts with.
 #[derive(Clone, Debug, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct Draft {
     /// Product, offered.
@@ -487,6 +511,7 @@ pub struct Draft {
 
 /// A file or folder of a draft.
 #[derive(Clone, Debug, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct DraftPart {
     /// Path on this computer.
@@ -499,6 +524,7 @@ pub struct DraftPart {
 
 /// A problem of one field.
 #[derive(Clone, Debug, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct FieldProblem {
     /// `product`, `version`, `sequence`, `chip`, `app`, `files`, `key`.
@@ -511,6 +537,7 @@ pub struct FieldProblem {
 
 /// The filled-in sheet.
 #[derive(Clone, Debug, Deserialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewRelease {
     /// Product.
@@ -533,6 +560,7 @@ pub struct NewRelease {
 
 /// A row of the history.
 #[derive(Clone, Debug, PartialEq, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryRow {
     /// Job.

@@ -1,0 +1,30 @@
+/** Every command of the shell that the window calls, by its name there. */
+export const COMMANDS = [
+  'snapshot',
+  'subscribe',
+  'start_update',
+  'cancel_job',
+  'retry_job',
+  'job_detail',
+  'add_device',
+  'forget_device',
+  'plan_drop',
+  'add_release',
+  'draft_release',
+  'pack_release',
+  'delete_release',
+  'export_release',
+  'go_back',
+  'trust_key',
+  'new_key',
+  'import_key',
+  'export_public_key',
+  'save_key_copy',
+  'history',
+  'export_history',
+  'set_settings',
+  'start_virtual_devices',
+  'stop_virtual_devices',
+] as const;
+
+export type Command = (typeof COMMANDS)[number];

@@ -1,0 +1,110 @@
+/** The desktop shell behind the `Backend` interface: the only file that imports `@tauri-apps`. */
+import { Channel, invoke, isTauri } from '@tauri-apps/api/core';
+import { getCurrentWebview } from '@tauri-apps/api/webview';
+import { open, save } from '@tauri-apps/plugin-dialog';
+import type { Command } from './commands';
+import {
+  toErrorInfo,
+  type Backend,
+  type DropEvent,
+  type FileFilter,
+  type Sequenced,
+  type Unsubscribe,
+} from './types';
+
+export { isTauri };
+
+async function call<T>(command: Command, args: Record<string, unknown> = {}): Promise<T> {
+  try {
+    return await invoke<T>(command, args);
+  } catch (thrown) {
+    throw toErrorInfo(thrown);
+  }
+}
+
+/** Lets a caller unsubscribe at once, even while the subscription is still being made. */
+function unsubscribeLater(subscription: Promise<Unsubscribe>): Unsubscribe {
+  let wanted = true;
+  let end: Unsubscribe | undefined;
+  subscription.then(
+    (unsubscribe) => (wanted ? (end = unsubscribe) : unsubscribe()),
+    () => undefined,
+  );
+  return () => {
+    wanted = false;
+    end?.();
+  };
+}
+
+const withFilters = (filters?: FileFilter[]) => (filters ? { filters } : {});
+
+export function tauriBackend(): Backend {
+  return {
+    async subscribe(onEvent) {
+      const channel = new Channel<Sequenced>();
+      channel.onmessage = onEvent;
+      await call<void>('subscribe', { onEvent: channel });
+      return () => {
+        channel.onmessage = () => undefined;
+      };
+    },
+    snapshot: () => call('snapshot'),
+
+    startUpdate: (devices, release, retry) => call('start_update', { devices, release, retry }),
+    cancelJob: (id) => call('cancel_job', { id }),
+    retryJob: (id) => call('retry_job', { id }),
+    jobDetail: (id) => call('job_detail', { id }),
+
+    addDevice: (address) => call('add_device', { address }),
+    forgetDevice: (id) => call('forget_device', { id }),
+
+    planDrop: (paths) => call('plan_drop', { paths }),
+    addRelease: (path) => call('add_release', { path }),
+    draftRelease: (paths) => call('draft_release', { paths }),
+    packRelease: (form) => call('pack_release', { form }),
+    deleteRelease: (id) => call('delete_release', { id }),
+    exportRelease: (id, path) => call('export_release', { id, path }),
+    goBack: (release, keyId, passphrase) => call('go_back', { release, keyId, passphrase }),
+
+    trustKey: (path) => call('trust_key', { path }),
+    newKey: (name, passphrase) => call('new_key', { name, passphrase }),
+    importKey: (path, passphrase) => call('import_key', { path, passphrase }),
+    exportPublicKey: (id, path) => call('export_public_key', { id, path }),
+    saveKeyCopy: (id, path) => call('save_key_copy', { id, path }),
+
+    history: () => call('history'),
+    exportHistory: (path) => call('export_history', { path }),
+
+    setSettings: (settings) => call('set_settings', { settings }),
+    startVirtualDevices: (count) => call('start_virtual_devices', { count }),
+    stopVirtualDevices: () => call('stop_virtual_devices'),
+
+    async openFiles({ title, filters, folder = false, multiple = false }) {
+      const chosen = await open({ title, multiple, directory: folder, ...withFilters(filters) });
+      if (chosen === null) return [];
+      return Array.isArray(chosen) ? chosen : [chosen];
+    },
+    saveFile: ({ title, fileName, filters }) =>
+      save({ title, defaultPath: fileName, ...withFilters(filters) }),
+
+    onDrop(callback) {
+      const listening = getCurrentWebview().onDragDropEvent(({ payload }) => {
+        callback(toDropEvent(payload));
+      });
+      return unsubscribeLater(listening);
+    },
+  };
+}
+
+function toDropEvent(
+  payload: { type: 'enter' | 'drop'; paths: string[] } | { type: 'over' | 'leave' },
+): DropEvent {
+  switch (payload.type) {
+    case 'enter':
+    case 'drop':
+      return { kind: payload.type, paths: payload.paths };
+    case 'over':
+    case 'leave':
+      return { kind: payload.type };
+  }
+}

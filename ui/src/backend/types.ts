@@ -1,0 +1,115 @@
+/**
+ * What the window asks of the app, and what the app tells the window.
+ *
+ * Everything else in `ui/` sees only this interface: the desktop shell (`tauri.ts`) and the fake
+ * (`fake.ts`) are two of its implementations. Every method rejects with an `ErrorInfo`.
+ */
+import type {
+  Device,
+  Draft,
+  DropPlan,
+  ErrorInfo,
+  Event,
+  HistoryRow,
+  JobDetail,
+  Key,
+  NewRelease,
+  Release,
+  Settings,
+  Snapshot,
+} from '../bindings/dto';
+
+export type * from '../bindings/dto';
+
+/** An event and its place in the order; a gap means that something was missed. */
+export interface Sequenced {
+  seq: number;
+  event: Event;
+}
+
+export type Unsubscribe = () => void;
+
+/** What is held over the window. `paths` come with `enter` and `drop` only. */
+export type DropEvent =
+  | { kind: 'enter'; paths: string[] }
+  | { kind: 'over' }
+  | { kind: 'leave' }
+  | { kind: 'drop'; paths: string[] };
+
+/** What a file dialog offers. */
+export interface FileFilter {
+  name: string;
+  extensions: string[];
+}
+
+export interface OpenOptions {
+  title: string;
+  filters?: FileFilter[];
+  folder?: boolean;
+  multiple?: boolean;
+}
+
+export interface SaveOptions {
+  title: string;
+  fileName: string;
+  filters?: FileFilter[];
+}
+
+export interface Backend {
+  /** Call before `snapshot`, so that nothing falls between the two. */
+  subscribe(onEvent: (event: Sequenced) => void): Promise<Unsubscribe>;
+  snapshot(): Promise<Snapshot>;
+
+  startUpdate(devices: string[], release: string, retry: boolean): Promise<number[]>;
+  cancelJob(id: number): Promise<void>;
+  retryJob(id: number): Promise<number>;
+  jobDetail(id: number): Promise<JobDetail>;
+
+  addDevice(address: string): Promise<Device>;
+  forgetDevice(id: string): Promise<void>;
+
+  planDrop(paths: string[]): Promise<DropPlan>;
+  addRelease(path: string): Promise<Release>;
+  draftRelease(paths: string[]): Promise<Draft>;
+  packRelease(form: NewRelease): Promise<Release>;
+  deleteRelease(id: string): Promise<void>;
+  exportRelease(id: string, path: string): Promise<void>;
+  /** Signs an old release again under the next sequence. */
+  goBack(release: string, keyId: string, passphrase: string | null): Promise<Release>;
+
+  trustKey(path: string): Promise<Key>;
+  newKey(name: string, passphrase: string | null): Promise<Key>;
+  importKey(path: string, passphrase: string | null): Promise<Key>;
+  exportPublicKey(id: string, path: string): Promise<void>;
+  /** Copies the private key file, as it is, to a place of the user's choice. */
+  saveKeyCopy(id: string, path: string): Promise<void>;
+
+  history(): Promise<HistoryRow[]>;
+  exportHistory(path: string): Promise<void>;
+
+  setSettings(settings: Settings): Promise<void>;
+  startVirtualDevices(count: number): Promise<void>;
+  stopVirtualDevices(): Promise<void>;
+
+  /** File dialogs of the system; `null` or nothing when the user closed them. */
+  openFiles(options: OpenOptions): Promise<string[]>;
+  saveFile(options: SaveOptions): Promise<string | null>;
+  onDrop(callback: (event: DropEvent) => void): Unsubscribe;
+}
+
+/** Whatever was thrown, as an `ErrorInfo`. */
+export function toErrorInfo(thrown: unknown): ErrorInfo {
+  if (isErrorInfo(thrown)) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return { code: 'internal', message, help: 'Please report this with the log.' };
+}
+
+function isErrorInfo(value: unknown): value is ErrorInfo {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    typeof (value as ErrorInfo).code === 'string' &&
+    typeof (value as ErrorInfo).message === 'string' &&
+    typeof (value as ErrorInfo).help === 'string'
+  );
+}
