@@ -1,0 +1,81 @@
+//! Watching what is served, from the side.
+
+use std::{
+    net::SocketAddr,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use airlift_wire::Digest;
+use tokio::sync::mpsc;
+
+use crate::Kind;
+
+/// One answer with content that was sent to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Served {
+    /// Who asked.
+    pub peer: SocketAddr,
+    /// What kind of content it is.
+    pub kind: Kind,
+    /// The digest in the URL.
+    pub digest: Digest,
+    /// The bytes of the content that were sent.
+    pub range: Range<usize>,
+    /// Length of the whole content in bytes.
+    pub len: usize,
+}
+
+/// The server's end: reports what was served, and never waits for whoever listens.
+///
+/// The channel has a fixed capacity. When the other end falls behind, reports are dropped and
+/// counted, so that an observer cannot slow a transfer or fill the memory.
+#[derive(Clone, Debug)]
+pub struct Observer {
+    sender: mpsc::Sender<Served>,
+    missed: Arc<AtomicU64>,
+}
+
+/// The listening end of an [`Observer`].
+#[derive(Debug)]
+pub struct Observations {
+    receiver: mpsc::Receiver<Served>,
+    missed: Arc<AtomicU64>,
+}
+
+/// An observer and the end that listens to it, with room for `capacity` reports (at least one).
+pub fn observer(capacity: usize) -> (Observer, Observations) {
+    let (sender, receiver) = mpsc::channel(capacity.max(1));
+    let missed = Arc::new(AtomicU64::new(0));
+    (
+        Observer {
+            sender,
+            missed: missed.clone(),
+        },
+        Observations { receiver, missed },
+    )
+}
+
+impl Observer {
+    pub(crate) fn report(&self, served: Served) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.sender.try_send(served) {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Observations {
+    /// The next report; `None` when every server with the observer has ended.
+    pub async fn next(&mut self) -> Option<Served> {
+        self.receiver.recv().await
+    }
+
+    /// How many reports were dropped because this end was slow.
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,192 @@
+//! A listener with its connections on a thread of their own.
+
+use std::{
+    fmt, io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    Error, Observer, Store,
+    connection::{self, Shared},
+};
+
+/// What a client may take of the server's time and memory.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections at once; one more is closed as soon as it is accepted.
+    pub connections: usize,
+    /// From the first byte of a request (or from connecting) to the end of its head.
+    pub head: Duration,
+    /// How long a connection may be silent between requests.
+    pub idle: Duration,
+    /// How long a client may take nothing of an answer that is being sent.
+    pub write: Duration,
+    /// How long answers that are being sent may go on after [`Server::stop`].
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    /// 1024 connections, 10 s for a head, 75 s idle, 20 s for a stalled reader, 2 s to stop.
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            head: Duration::from_secs(10),
+            // Longer than a device takes to erase and write what it fetched, read-back included.
+            idle: Duration::from_secs(75),
+            write: Duration::from_secs(20),
+            grace: Duration::from_secs(2),
+        }
+    }
+}
+
+/// How a server is set up.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What a client may take.
+    pub limits: Limits,
+    /// Who is told what was served.
+    pub observer: Option<Observer>,
+}
+
+/// A running server. Dropping it ends it at once; [`stop`](Self::stop) lets answers finish.
+pub struct Server {
+    local_addr: SocketAddr,
+    stop: CancellationToken,
+    abort: CancellationToken,
+    ended: oneshot::Receiver<()>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("local_addr", &self.local_addr)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Serves `store` on `listener` (from [`bind`](crate::bind)).
+    ///
+    /// It runs on one thread of its own, so that neither the caller's work delays a transfer nor a
+    /// transfer the caller's work; it needs no runtime and may be called inside one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Start`] when the thread or its event loop cannot be made.
+    pub fn start<S: Store>(
+        listener: TcpListener,
+        store: Arc<S>,
+        options: Options,
+    ) -> Result<Self, Error> {
+        Self::start_dyn(listener, store, options).map_err(Error::Start)
+    }
+
+    fn start_dyn(
+        listener: TcpListener,
+        store: Arc<dyn Store>,
+        options: Options,
+    ) -> io::Result<Self> {
+        let local_addr = listener.local_addr()?;
+        listener.set_nonblocking(true)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let listener = {
+            let _context = runtime.enter();
+            tokio::net::TcpListener::from_std(listener)?
+        };
+        let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+        let (end, ended) = oneshot::channel();
+        let shared = Arc::new(Shared {
+            store,
+            observer: options.observer,
+            limits: options.limits,
+            stop: stop.clone(),
+        });
+        let aborted = abort.clone();
+        thread::Builder::new()
+            .name(format!("serve {local_addr}"))
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = serve(listener, shared) => {}
+                        () = aborted.cancelled() => {}
+                    }
+                });
+                // Ends the connections that are left, and with them their sockets.
+                drop(runtime);
+                let _ = end.send(());
+            })?;
+        Ok(Self {
+            local_addr,
+            stop,
+            abort,
+            ended,
+        })
+    }
+
+    /// The address that it listens on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Stops: nothing new is accepted, idle connections close, answers that are being sent may
+    /// finish within [`Limits::grace`]. When it returns, every socket is closed.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        let _ = (&mut self.ended).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.abort.cancel();
+    }
+}
+
+async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
+    let connections = TaskTracker::new();
+    tokio::select! {
+        () = accept(&listener, &connections, &shared) => {}
+        () = shared.stop.cancelled() => {}
+    }
+    drop(listener);
+    connections.close();
+    let _ = tokio::time::timeout(shared.limits.grace, connections.wait()).await;
+}
+
+async fn accept(
+    listener: &tokio::net::TcpListener,
+    connections: &TaskTracker,
+    shared: &Arc<Shared>,
+) {
+    /// When the process has no descriptor left, trying again at once would only burn the core.
+    const PAUSE: Duration = Duration::from_millis(50);
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) if connections.len() < shared.limits.connections => {
+                // A head and the end of a range are often small segments: nothing may hold them back.
+                let _ = stream.set_nodelay(true);
+                connections.spawn(connection::serve(stream, peer, shared.clone()));
+            }
+            Ok((stream, _)) => drop(stream),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+/// The connection failed before it was accepted; the next one may be fine.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}
