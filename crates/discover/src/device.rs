@@ -5,14 +5,16 @@
 //! a device may be newer than the host. What a slot does not have (an empty one has nearly
 //! nothing) is `null` or absent, and both read as `None`.
 
+use airlift_wire::{Digest, KeyId, limits};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
+mod hex;
 mod ids;
 mod text;
 
-pub use ids::{DeviceId, Digest, KeyId};
+pub use ids::DeviceId;
 
 /// The only `schema` this version reads.
 pub const SCHEMA: u32 = 1;
@@ -23,17 +25,17 @@ pub const MAX_ID: usize = 64;
 /// The longest device name, in characters.
 pub const MAX_NAME: usize = 64;
 /// The longest product, in bytes of `[a-z0-9._-]`.
-pub const MAX_PRODUCT: usize = 64;
+pub const MAX_PRODUCT: usize = limits::MAX_PRODUCT;
 /// The longest chip name, in bytes of `[a-z0-9]`.
 pub const MAX_CHIP: usize = 16;
 /// The longest version, in bytes.
-pub const MAX_VERSION: usize = 64;
+pub const MAX_VERSION: usize = limits::MAX_VERSION;
 /// The longest code (`cause`, `phase`), in bytes of `[a-z0-9_]`.
 pub const MAX_CODE: usize = 64;
 /// The most slots a device may list.
 pub const MAX_SLOTS: usize = 4;
 /// The most release keys a device may list.
-pub const MAX_KEYS: usize = 4;
+pub const MAX_KEYS: usize = limits::MAX_RELEASE_KEYS;
 
 /// A device as it described itself in one answer to `GET /v1/device`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +88,7 @@ pub struct SlotInfo {
     #[serde(default)]
     pub state: SlotState,
     /// The release that is in it, when it is whole.
-    #[serde(default)]
+    #[serde(default, with = "hex::nullable")]
     pub release: Option<Digest>,
     /// That release's version, as text for people.
     #[serde(default, deserialize_with = "text::version")]
@@ -95,10 +97,10 @@ pub struct SlotInfo {
     #[serde(default)]
     pub sequence: Option<u32>,
     /// The SHA-256 of its app.
-    #[serde(default)]
+    #[serde(default, with = "hex::nullable")]
     pub app_sha256: Option<Digest>,
     /// The SHA-256 of its files, as canonical tar.
-    #[serde(default)]
+    #[serde(default, with = "hex::nullable")]
     pub files_sha256: Option<Digest>,
 }
 
@@ -164,9 +166,10 @@ pub struct Trust {
     /// The epoch of its key set.
     pub epoch: u64,
     /// The root key.
+    #[serde(with = "hex")]
     pub root: KeyId,
     /// The release keys, at most [`MAX_KEYS`].
-    #[serde(deserialize_with = "text::keys")]
+    #[serde(with = "hex::keys")]
     pub keys: Vec<KeyId>,
 }
 
@@ -176,7 +179,11 @@ pub struct Updater {
     /// Idle or not.
     pub state: UpdaterState,
     /// The release it is taking.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        with = "hex::nullable",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub release: Option<Digest>,
     /// Who asked for it: the peer's address, as text for people.
     #[serde(
@@ -203,10 +210,8 @@ pub enum UpdaterState {
     Idle,
     /// It is taking one.
     Updating,
-    /// It took one and is about to reboot.
-    Rebooting,
     /// It runs a release on trial, and has not confirmed it yet.
-    Confirming,
+    Trial,
     /// Something this version does not know: not idle.
     #[serde(other)]
     Unknown,
@@ -216,7 +221,7 @@ pub enum UpdaterState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastUpdate {
     /// The release it was to.
-    #[serde(default)]
+    #[serde(default, with = "hex::nullable")]
     pub release: Option<Digest>,
     /// How it ended.
     pub end: UpdateEnd,
@@ -237,6 +242,8 @@ pub struct LastUpdate {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum UpdateEnd {
+    /// Not yet: it is on trial.
+    Trial,
     /// It runs, confirmed.
     Done,
     /// It did not confirm, and the old release runs.

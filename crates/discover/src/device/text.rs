@@ -7,10 +7,7 @@ use std::marker::PhantomData;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{
-    KeyId, MAX_CHIP, MAX_CODE, MAX_KEYS, MAX_NAME, MAX_PRODUCT, MAX_SLOTS, MAX_VERSION, SCHEMA,
-    SlotInfo,
-};
+use super::{MAX_CHIP, MAX_CODE, MAX_NAME, MAX_PRODUCT, MAX_SLOTS, MAX_VERSION, SCHEMA, SlotInfo};
 
 /// The longest UTF-8 encoding of one character, in bytes.
 const CHAR: usize = 4;
@@ -70,10 +67,6 @@ pub(super) fn slots<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<SlotInfo>,
         }
     }
     Ok(slots)
-}
-
-pub(super) fn keys<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<KeyId>, D::Error> {
-    from.deserialize_seq(AtMost::new("keys", MAX_KEYS))
 }
 
 /// What may be shown in a line of text: no control characters, no line ends, and none of the
@@ -197,14 +190,14 @@ impl<'de> Visitor<'de> for Nullable {
 }
 
 /// Reads a list and refuses the element after the last one that is allowed.
-struct AtMost<T> {
+pub(super) struct AtMost<T> {
     field: &'static str,
     max: usize,
     of: PhantomData<T>,
 }
 
 impl<T> AtMost<T> {
-    fn new(field: &'static str, max: usize) -> Self {
+    pub(super) fn new(field: &'static str, max: usize) -> Self {
         Self {
             field,
             max,

@@ -351,7 +351,7 @@ fn a_manual_address_is_probed_until_it_answers_and_says_why_it_does_not() {
     let unanswered = lan.table.unanswered();
     assert_eq!(unanswered.len(), 1);
     assert_eq!(unanswered[0].source, Source::Manual);
-    assert_eq!(unanswered[0].error.code(), "not_a_device");
+    assert!(matches!(unanswered[0].error, Error::NotADevice { .. }));
     assert!(lan.table.devices().is_empty(), "garbage makes no device");
     lan.put(A, "a");
     lan.pass(secs(32));
@@ -448,7 +448,7 @@ fn a_flood_of_announcements_is_bounded_and_does_not_hide_a_real_device() {
     lan.announce("real", &[A]);
     lan.pass(secs(10));
     lan.checked = false;
-    for n in 0..6000_u32 {
+    for n in 0..2400_u32 {
         let fake = |k| addr(&format!("10.{k}.{}.{}:9", n >> 8, n & 255));
         let instance = format!("fake {n}");
         lan.input(Input::Announced {
