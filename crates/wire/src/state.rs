@@ -11,7 +11,8 @@
 //!   0  "ALS1"              4  counter u32          8  confirmed sequence u32
 //!  12  end, cause, boots, tries (u8 each)         16  update sequence u32     20  update release id
 //!  52  rolled back release id                     84  epoch u32               88  root key
-//! 120  release key count u8, product length u8, name length u8, flags u8 (bit 0: has keys)
+//! 120  release key count u8, product length u8, name length u8, flags u8 (bit 0: has keys,
+//!      bit 1: the bootloader has rollback)
 //! 124  four release keys                         252  product (64)           316  name (32)
 //! 348  confirmed release id                      380  reserved, zero         396  CRC-32 of 0..396
 //! ```
@@ -150,6 +151,14 @@ pub struct Text<const N: usize> {
 }
 
 impl<const N: usize> Text<N> {
+    /// No text.
+    pub const fn empty() -> Self {
+        Self {
+            len: 0,
+            bytes: [0; N],
+        }
+    }
+
     /// The text, cut at a character that does not fit.
     pub fn new(text: &str) -> Self {
         let mut len = text.len().min(N);
@@ -191,6 +200,8 @@ pub struct State {
     pub rolled_back: Option<Digest>,
     /// Whom the device trusts; `None` on a board that was given no keys.
     pub trust: Option<KeySet>,
+    /// Whether the bootloader turned *new* into *pending* at the last trial: it has rollback.
+    pub bootloader_rollback: bool,
     /// Which product the device is.
     pub product: Text<MAX_PRODUCT>,
     /// What people call it.
@@ -215,6 +226,7 @@ impl State {
             },
             rolled_back: None,
             trust,
+            bootloader_rollback: false,
             product: Text::new(product),
             name: Text::new(name),
         }
@@ -232,11 +244,12 @@ impl State {
         b[16..20].copy_from_slice(&self.last.sequence.to_le_bytes());
         b[20..52].copy_from_slice(&self.last.release.0);
         b[52..84].copy_from_slice(&self.rolled_back.unwrap_or(NO_DIGEST).0);
+        b[123] = u8::from(self.bootloader_rollback) << 1;
         if let Some(trust) = &self.trust {
             b[84..88].copy_from_slice(&trust.epoch.to_le_bytes());
             b[88..120].copy_from_slice(&trust.root.0);
             b[120] = trust.release_keys().len() as u8;
-            b[123] = 1;
+            b[123] |= 1;
             for (to, key) in b[124..252].chunks_exact_mut(32).zip(trust.release_keys()) {
                 to.copy_from_slice(&key.0);
             }
@@ -291,6 +304,7 @@ impl State {
             },
             rolled_back: digest(52).filter(known),
             trust,
+            bootloader_rollback: b[123] & 2 != 0,
             product: Text::new(product),
             name: Text::new(name),
         })

@@ -1,0 +1,207 @@
+//! A whole device: the job that runs, its progress, and the HTTP API.
+//!
+//! [`Device`] is what connections and the updater share; all of it lives on one thread.
+//! [`Runner`] owns flash, files and network and does one job after the other. A board spawns one
+//! task that runs [`Runner::run`] and a few that accept connections and call [`Device::serve`];
+//! a virtual device does the same on a single-threaded runtime.
+
+mod http;
+mod info;
+mod json;
+mod runner;
+
+pub use http::MAX_REQUEST_HEAD;
+pub use info::{Identity, Info, SlotInfo};
+pub use runner::{Config, Exit, Health, Parts, Runner};
+
+use crate::event::{ChunkState, Event, Observer, PartName, Phase};
+use crate::platform::{Clock, within};
+use airlift_wire::Digest;
+use core::cell::{Cell, RefCell};
+use core::net::SocketAddr;
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use embassy_sync::pubsub::PubSubChannel;
+use embassy_sync::signal::Signal;
+
+/// Events that a slow reader may be behind.
+const EVENT_QUEUE: usize = 32;
+/// Connections that may watch a job at once.
+pub const MAX_WATCHERS: usize = 4;
+/// How long a job waits for a slow watcher before that one loses lines.
+const WATCHER_MS: u32 = 2_000;
+/// Signature checks that are allowed in a minute.
+const CHECKS_A_MINUTE: usize = 10;
+/// Port of the host's chunk server unless the request names another.
+const HOST_PORT: u16 = 7410;
+
+type Events = PubSubChannel<NoopRawMutex, Event, EVENT_QUEUE, MAX_WATCHERS, 1>;
+
+/// What connections and the updater share.
+pub struct Device {
+    /// The envelope of the job, or the one that is just being received.
+    inbox: RefCell<[u8; 4096]>,
+    info: RefCell<Info>,
+    job: RefCell<Job>,
+    events: Events,
+    submitted: Signal<NoopRawMutex, ()>,
+    checks: Cell<[Option<u64>; CHECKS_A_MINUTE]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    /// No job.
+    Idle,
+    /// A connection is sending an envelope.
+    Receiving,
+    /// A job waits or runs.
+    Running,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Job {
+    status: Status,
+    release: Digest,
+    len: usize,
+    host: SocketAddr,
+    by: SocketAddr,
+    retry: bool,
+    token: [u8; 8],
+    cancelled: bool,
+    started: Option<Event>,
+    phase: Option<Phase>,
+    /// Chunks of app and files that are done, counted from the first.
+    done: [u32; 2],
+}
+
+impl Device {
+    /// A device that has not started.
+    pub const fn new() -> Self {
+        let nobody = SocketAddr::new(core::net::IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED), 0);
+        Self {
+            inbox: RefCell::new([0; 4096]),
+            info: RefCell::new(Info::new()),
+            job: RefCell::new(Job {
+                status: Status::Idle,
+                release: Digest([0; 32]),
+                len: 0,
+                host: nobody,
+                by: nobody,
+                retry: false,
+                token: [0; 8],
+                cancelled: false,
+                started: None,
+                phase: None,
+                done: [0; 2],
+            }),
+            events: PubSubChannel::new(),
+            submitted: Signal::new(),
+            checks: Cell::new([None; CHECKS_A_MINUTE]),
+        }
+    }
+
+    /// What `GET /v1/device` says, as of now.
+    pub fn info(&self) -> Info {
+        *self.info.borrow()
+    }
+
+    /// Whether a job is running.
+    pub fn is_updating(&self) -> bool {
+        self.job.borrow().status == Status::Running
+    }
+
+    /// Cancels the running job, as the API does.
+    pub fn cancel(&self) {
+        self.job.borrow_mut().cancelled = true;
+    }
+
+    /// Allows a signature check, at most ten in a minute.
+    fn may_check(&self, now_ms: u64) -> bool {
+        let mut checks = self.checks.get();
+        let free = checks
+            .iter_mut()
+            .find(|at| at.is_none_or(|at| now_ms.saturating_sub(at) >= 60_000));
+        match free {
+            Some(slot) => {
+                *slot = Some(now_ms);
+                self.checks.set(checks);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl Default for Device {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Watches the job for all connections.
+struct Watch<'d, C> {
+    device: &'d Device,
+    clock: &'d C,
+}
+
+impl<C: Clock> Observer for Watch<'_, C> {
+    async fn event(&mut self, event: Event) {
+        {
+            let mut job = self.device.job.borrow_mut();
+            match event {
+                Event::Started { .. } => job.started = Some(event),
+                Event::Phase(phase) => job.phase = Some(phase),
+                Event::Chunk {
+                    part,
+                    n,
+                    count,
+                    state,
+                } => {
+                    let done = matches!(
+                        state,
+                        ChunkState::Kept | ChunkState::ReadBack | ChunkState::Written
+                    );
+                    if done {
+                        job.done[part as usize] = n + count;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let Ok(publisher) = self.device.events.publisher() else {
+            return;
+        };
+        if within(self.clock, WATCHER_MS, publisher.publish(event))
+            .await
+            .is_none()
+        {
+            publisher.publish_immediate(event);
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.device.job.borrow().cancelled
+    }
+}
+
+impl Job {
+    /// The lines that bring a new watcher up to date.
+    fn so_far(&self) -> impl Iterator<Item = Event> + use<> {
+        let chunk = |part: PartName, state| {
+            let count = self.done[part as usize];
+            (count > 0).then_some(Event::Chunk {
+                part,
+                n: 0,
+                count,
+                state,
+            })
+        };
+        [
+            self.started,
+            self.phase.map(Event::Phase),
+            chunk(PartName::App, ChunkState::ReadBack),
+            chunk(PartName::Files, ChunkState::Written),
+        ]
+        .into_iter()
+        .flatten()
+    }
+}

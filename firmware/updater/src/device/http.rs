@@ -1,0 +1,571 @@
+//! The device's HTTP API (RFC 9112): one request a connection.
+
+use super::json::{Fixed, Json};
+use super::{Device, HOST_PORT, Status};
+use crate::event::Event;
+use crate::platform::{Clock, Connection, NetError, within};
+use airlift_wire::digest::{Hasher, parse_hex};
+use airlift_wire::limits::MAX_ENVELOPE;
+use airlift_wire::{Digest, ErrorCode};
+use core::fmt::Write as _;
+use core::net::{IpAddr, SocketAddr};
+use embassy_sync::pubsub::WaitResult;
+
+/// Longest request line and fields.
+pub const MAX_REQUEST_HEAD: usize = 1024;
+/// How long a client may take to send its request.
+const REQUEST_MS: u32 = 5_000;
+/// Longest body that the device writes at once.
+const MAX_ANSWER: usize = 3072;
+
+/// An answer that is an error.
+struct Refusal {
+    status: &'static str,
+    code: ErrorCode,
+    message: &'static str,
+}
+
+const fn refuse(status: &'static str, code: ErrorCode, message: &'static str) -> Refusal {
+    Refusal {
+        status,
+        code,
+        message,
+    }
+}
+
+const MALFORMED: Refusal = refuse(
+    "400 Bad Request",
+    ErrorCode::BadRequest,
+    "the request is malformed",
+);
+
+#[derive(Debug, PartialEq, Eq)]
+enum Method {
+    Get,
+    Post,
+    Other,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Request<'h> {
+    method: Method,
+    path: &'h str,
+    query: &'h str,
+    content_length: Option<usize>,
+    is_cose: bool,
+    has_origin: bool,
+}
+
+impl<'h> Request<'h> {
+    /// Parses a head that ends in an empty line.
+    fn parse(head: &'h [u8]) -> Option<Self> {
+        let text = core::str::from_utf8(head).ok()?.strip_suffix("\r\n\r\n")?;
+        let mut lines = text.split("\r\n");
+        let mut words = lines.next()?.split(' ');
+        let (method, target, version) = (words.next()?, words.next()?, words.next()?);
+        if words.next().is_some() || !version.starts_with("HTTP/1.") || !target.starts_with('/') {
+            return None;
+        }
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let mut request = Self {
+            method: match method {
+                "GET" => Method::Get,
+                "POST" => Method::Post,
+                _ => Method::Other,
+            },
+            path,
+            query,
+            content_length: None,
+            is_cose: false,
+            has_origin: false,
+        };
+        for line in lines {
+            let (name, value) = line.split_once(':')?;
+            let value = value.trim_matches([' ', '\t']);
+            if name.eq_ignore_ascii_case("content-length") {
+                if !value.bytes().all(|b| b.is_ascii_digit()) || request.content_length.is_some() {
+                    return None;
+                }
+                request.content_length = Some(value.parse().ok()?);
+            } else if name.eq_ignore_ascii_case("transfer-encoding") {
+                return None;
+            } else if name.eq_ignore_ascii_case("content-type") {
+                request.is_cose = value.eq_ignore_ascii_case("application/cose");
+            } else if name.eq_ignore_ascii_case("origin") {
+                request.has_origin = true;
+            }
+        }
+        Some(request)
+    }
+
+    fn parameter(&self, name: &str) -> Option<&'h str> {
+        self.query.split('&').find_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (key == name).then_some(value)
+        })
+    }
+}
+
+/// Undoes percent-encoding (RFC 3986 section 2.1) into `out`.
+fn decode<'o>(text: &str, out: &'o mut [u8]) -> Option<&'o str> {
+    let mut bytes = text.bytes();
+    let mut len = 0;
+    while let Some(byte) = bytes.next() {
+        let byte = if byte == b'%' {
+            let pair = [
+                bytes.next()?.to_ascii_lowercase(),
+                bytes.next()?.to_ascii_lowercase(),
+            ];
+            parse_hex::<1>(core::str::from_utf8(&pair).ok()?)?[0]
+        } else {
+            byte
+        };
+        *out.get_mut(len)? = byte;
+        len += 1;
+    }
+    core::str::from_utf8(out.get(..len)?).ok()
+}
+
+/// The host's address from `from=http://HOST:PORT`; HOST must be the peer's own address, or a
+/// stranger could make the device call somebody else.
+fn host_of(from: Option<&str>, peer: SocketAddr) -> Option<SocketAddr> {
+    let peer_ip = peer.ip().to_canonical();
+    let Some(from) = from else {
+        return Some(SocketAddr::new(peer_ip, HOST_PORT));
+    };
+    let mut buf = [0; 80];
+    let url = decode(from, &mut buf)?.strip_prefix("http://")?;
+    let authority = url.strip_suffix('/').unwrap_or(url);
+    let host = authority.parse::<SocketAddr>().ok().or_else(|| {
+        authority
+            .parse::<IpAddr>()
+            .ok()
+            .map(|ip| SocketAddr::new(ip, 80))
+    })?;
+    (host.ip().to_canonical() == peer_ip).then_some(SocketAddr::new(peer_ip, host.port()))
+}
+
+impl Device {
+    /// Answers the one request of a connection. Returns when the answer is sent, or, for an
+    /// update, when it ended.
+    pub async fn serve(
+        &self,
+        connection: &mut impl Connection,
+        peer: SocketAddr,
+        clock: &impl Clock,
+        free_memory: u32,
+    ) {
+        // A lost connection concerns only its client.
+        let _ = self.answer(connection, peer, clock, free_memory).await;
+    }
+
+    async fn answer<C: Connection>(
+        &self,
+        connection: &mut C,
+        peer: SocketAddr,
+        clock: &impl Clock,
+        free_memory: u32,
+    ) -> Result<(), NetError> {
+        let mut head = [0; MAX_REQUEST_HEAD];
+        let read = within(clock, REQUEST_MS, read_head(connection, &mut head)).await;
+        let Some((head_len, filled)) = read.ok_or(NetError)?? else {
+            return error(connection, MALFORMED).await;
+        };
+        let Some(request) = Request::parse(&head[..head_len]) else {
+            return error(connection, MALFORMED).await;
+        };
+        if request.has_origin {
+            let message = "requests from web pages are refused";
+            let refusal = refuse("403 Forbidden", ErrorCode::BadRequest, message);
+            return error(connection, refusal).await;
+        }
+        match (&request.method, request.path) {
+            (Method::Get, "/v1/device") => self.device(connection, clock, free_memory).await,
+            (Method::Post, "/v1/update/cancel") => self.cancel_request(connection, &request).await,
+            (Method::Post, "/v1/update") => {
+                let body = &head[head_len..filled];
+                match self
+                    .update_request(connection, &request, body, peer, clock)
+                    .await?
+                {
+                    Ok(()) => Ok(()),
+                    Err(refusal) => error(connection, refusal).await,
+                }
+            }
+            (_, "/v1/device" | "/v1/update" | "/v1/update/cancel") => {
+                let message = "the method is not allowed here";
+                let status = "405 Method Not Allowed";
+                error(connection, refuse(status, ErrorCode::BadRequest, message)).await
+            }
+            _ => {
+                let message = "there is nothing at this address";
+                error(
+                    connection,
+                    refuse("404 Not Found", ErrorCode::BadRequest, message),
+                )
+                .await
+            }
+        }
+    }
+
+    async fn device<C: Connection>(
+        &self,
+        connection: &mut C,
+        clock: &impl Clock,
+        free_memory: u32,
+    ) -> Result<(), NetError> {
+        let mut body = Fixed::<MAX_ANSWER>::new();
+        let written = (|| {
+            let info = self.info.borrow();
+            let job = self.job.borrow();
+            let mut json = Json(&mut body);
+            info.write_json(&mut json)?;
+            json.raw(",\"updater\":{\"state\":")?;
+            if job.status == Status::Running {
+                json.raw("\"updating\",\"release\":")?;
+                json.digest(Some(job.release))?;
+                json.format(format_args!(",\"by\":\"{}\"}}", job.by.ip()))?;
+            } else {
+                json.raw(if info.trial {
+                    "\"trial\"}"
+                } else {
+                    "\"idle\"}"
+                })?;
+            }
+            json.format(format_args!(
+                ",\"uptime_ms\":{},\"free_memory\":{free_memory}}}",
+                clock.now_ms()
+            ))
+        })();
+        if written.is_err() {
+            let message = "the answer does not fit its buffer";
+            let status = "500 Internal Server Error";
+            return error(connection, refuse(status, ErrorCode::Internal, message)).await;
+        }
+        send(connection, "200 OK", body.bytes()).await
+    }
+
+    async fn cancel_request<C: Connection>(
+        &self,
+        connection: &mut C,
+        request: &Request<'_>,
+    ) -> Result<(), NetError> {
+        let token = request.parameter("token").and_then(parse_hex::<8>);
+        let verdict = {
+            let mut job = self.job.borrow_mut();
+            if job.status != Status::Running || job.started.is_none() {
+                Err(refuse(
+                    "404 Not Found",
+                    ErrorCode::NoSuchJob,
+                    "no update is running",
+                ))
+            } else if token != Some(job.token) {
+                let message = "the token is not the one of the running update";
+                Err(refuse("403 Forbidden", ErrorCode::BadRequest, message))
+            } else {
+                job.cancelled = true;
+                Ok(())
+            }
+        };
+        match verdict {
+            Ok(()) => send(connection, "200 OK", b"{\"cancelling\":true}").await,
+            Err(refusal) => error(connection, refusal).await,
+        }
+    }
+
+    /// Receives an envelope, starts or joins its job, and sends the lines of progress.
+    async fn update_request<C: Connection>(
+        &self,
+        connection: &mut C,
+        request: &Request<'_>,
+        early: &[u8],
+        peer: SocketAddr,
+        clock: &impl Clock,
+    ) -> Result<Result<(), Refusal>, NetError> {
+        let len = match request.content_length {
+            Some(len @ 1..=MAX_ENVELOPE) if early.len() <= len => len,
+            _ => {
+                let message = "an envelope has 1 to 4080 bytes and a Content-Length";
+                let status = "413 Content Too Large";
+                return Ok(Err(refuse(status, ErrorCode::BadRequest, message)));
+            }
+        };
+        if !request.is_cose {
+            let message = "an update is sent as application/cose";
+            let status = "415 Unsupported Media Type";
+            return Ok(Err(refuse(status, ErrorCode::BadRequest, message)));
+        }
+        let Some(host) = host_of(request.parameter("from"), peer) else {
+            let message = "from must be an http URL with the address that this request came from";
+            return Ok(Err(refuse(
+                "400 Bad Request",
+                ErrorCode::BadRequest,
+                message,
+            )));
+        };
+        let claim = Claim::new(self);
+        let receiving = self.receive(connection, early, len, claim.is_some());
+        let id = within(clock, REQUEST_MS, receiving)
+            .await
+            .ok_or(NetError)??;
+        if let Some(claim) = claim {
+            if !self.may_check(clock.now_ms()) {
+                let message = "ten signatures were checked in the last minute";
+                let status = "429 Too Many Requests";
+                return Ok(Err(refuse(status, ErrorCode::RateLimited, message)));
+            }
+            let Ok(mut events) = self.events.subscriber() else {
+                return Ok(Err(WATCHERS));
+            };
+            {
+                let mut job = self.job.borrow_mut();
+                job.status = Status::Running;
+                job.release = id;
+                job.len = len;
+                job.host = host;
+                job.by = peer;
+                job.retry = request.parameter("retry") == Some("1");
+                job.cancelled = false;
+                job.started = None;
+                job.phase = None;
+                job.done = [0; 2];
+            }
+            claim.keep();
+            self.submitted.signal(());
+            stream_head(connection).await?;
+            return watch(connection, &mut events).await.map(Ok);
+        }
+        let job = *self.job.borrow();
+        if job.status != Status::Running || job.release != id {
+            return busy(connection, &job).await.map(Ok);
+        }
+        let Ok(mut events) = self.events.subscriber() else {
+            return Ok(Err(WATCHERS));
+        };
+        stream_head(connection).await?;
+        for event in job.so_far() {
+            line(connection, &event).await?;
+        }
+        watch(connection, &mut events).await.map(Ok)
+    }
+
+    /// Reads an envelope, into the inbox if it is ours, and returns its digest.
+    async fn receive<C: Connection>(
+        &self,
+        connection: &mut C,
+        early: &[u8],
+        len: usize,
+        keep: bool,
+    ) -> Result<Digest, NetError> {
+        let mut hasher = Hasher::new();
+        let mut at = 0;
+        let mut take = |bytes: &[u8]| {
+            hasher.update(bytes);
+            if keep {
+                let mut inbox = self.inbox.borrow_mut();
+                inbox[at..at + bytes.len()].copy_from_slice(bytes);
+            }
+            at += bytes.len();
+            at
+        };
+        let mut got = take(early);
+        let mut buf = [0; 256];
+        while got < len {
+            let want = buf.len().min(len - got);
+            let n = connection.read(&mut buf[..want]).await?;
+            if n == 0 || n > want {
+                return Err(NetError);
+            }
+            got = take(&buf[..n]);
+        }
+        Ok(hasher.finish())
+    }
+}
+
+const WATCHERS: Refusal = refuse(
+    "503 Service Unavailable",
+    ErrorCode::Busy,
+    "too many connections watch this update already",
+);
+
+/// The right to write to the inbox; given back unless a job takes it over.
+struct Claim<'d>(&'d Device);
+
+impl<'d> Claim<'d> {
+    fn new(device: &'d Device) -> Option<Self> {
+        let mut job = device.job.borrow_mut();
+        if job.status != Status::Idle {
+            return None;
+        }
+        job.status = Status::Receiving;
+        Some(Self(device))
+    }
+
+    fn keep(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.0.job.borrow_mut().status = Status::Idle;
+    }
+}
+
+async fn read_head<C: Connection>(
+    connection: &mut C,
+    head: &mut [u8; MAX_REQUEST_HEAD],
+) -> Result<Option<(usize, usize)>, NetError> {
+    let mut filled = 0;
+    while filled < head.len() {
+        let n = connection.read(&mut head[filled..]).await?;
+        if n == 0 || n > head.len() - filled {
+            return Err(NetError);
+        }
+        let from = filled.saturating_sub(3);
+        filled += n;
+        if let Some(at) = head[from..filled].windows(4).position(|w| w == b"\r\n\r\n") {
+            return Ok(Some((from + at + 4, filled)));
+        }
+    }
+    Ok(None)
+}
+
+async fn watch<C: Connection>(
+    connection: &mut C,
+    events: &mut embassy_sync::pubsub::Subscriber<
+        '_,
+        embassy_sync::blocking_mutex::raw::NoopRawMutex,
+        Event,
+        { super::EVENT_QUEUE },
+        { super::MAX_WATCHERS },
+        1,
+    >,
+) -> Result<(), NetError> {
+    loop {
+        if let WaitResult::Message(event) = events.next_message().await {
+            line(connection, &event).await?;
+            if event.is_last() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn line<C: Connection>(connection: &mut C, event: &Event) -> Result<(), NetError> {
+    let mut text = Fixed::<320>::new();
+    event.write_json(&mut text).map_err(|_| NetError)?;
+    text.write_str("\n").map_err(|_| NetError)?;
+    connection.write_all(text.bytes()).await
+}
+
+async fn stream_head<C: Connection>(connection: &mut C) -> Result<(), NetError> {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\
+                Cache-Control: no-store\r\nConnection: close\r\n\r\n";
+    connection.write_all(head.as_bytes()).await
+}
+
+async fn send<C: Connection>(
+    connection: &mut C,
+    status: &str,
+    body: &[u8],
+) -> Result<(), NetError> {
+    let mut head = Fixed::<192>::new();
+    let len = body.len();
+    write!(
+        head,
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len}\r\n\
+         Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+    )
+    .map_err(|_| NetError)?;
+    connection.write_all(head.bytes()).await?;
+    connection.write_all(body).await
+}
+
+async fn error<C: Connection>(connection: &mut C, refusal: Refusal) -> Result<(), NetError> {
+    let mut body = Fixed::<256>::new();
+    let Refusal {
+        status,
+        code,
+        message,
+    } = refusal;
+    write!(body, "{{\"code\":\"{code}\",\"message\":\"{message}\"}}").map_err(|_| NetError)?;
+    send(connection, status, body.bytes()).await
+}
+
+async fn busy<C: Connection>(connection: &mut C, job: &super::Job) -> Result<(), NetError> {
+    let mut body = Fixed::<320>::new();
+    let (release, by) = (job.release, job.by.ip());
+    write!(
+        body,
+        "{{\"code\":\"busy\",\"message\":\"the device is being updated by {by}\",\
+         \"release\":\"{release}\",\"by\":\"{by}\"}}"
+    )
+    .map_err(|_| NetError)?;
+    send(connection, "409 Conflict", body.bytes()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn peer() -> SocketAddr {
+        "10.0.0.5:50000".parse().unwrap()
+    }
+
+    #[test]
+    fn from_must_be_the_peers_own_address() {
+        let host = |from| host_of(from, peer()).map(|h| std::format!("{h}"));
+        assert_eq!(host(None).as_deref(), Some("10.0.0.5:7410"));
+        assert_eq!(
+            host(Some("http://10.0.0.5:8000")).as_deref(),
+            Some("10.0.0.5:8000")
+        );
+        assert_eq!(
+            host(Some("http%3A%2F%2F10.0.0.5%3a8000/")).as_deref(),
+            Some("10.0.0.5:8000")
+        );
+        assert_eq!(
+            host(Some("http://10.0.0.5")).as_deref(),
+            Some("10.0.0.5:80")
+        );
+        for bad in [
+            "http://10.0.0.6:8000",
+            "https://10.0.0.5",
+            "10.0.0.5:1",
+            "http://host:1",
+            "%",
+        ] {
+            assert_eq!(host(Some(bad)), None, "{bad}");
+        }
+        let mapped: SocketAddr = "[::ffff:10.0.0.5]:1".parse().unwrap();
+        assert!(host_of(Some("http://10.0.0.5:8000"), mapped).is_some());
+    }
+
+    #[test]
+    fn requests_that_could_be_read_in_two_ways_are_refused() {
+        for head in [
+            "GET /v1/device\r\n\r\n",
+            "GET  /v1/device HTTP/1.1\r\n\r\n",
+            "GET http://x/ HTTP/1.1\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        ] {
+            assert_eq!(Request::parse(head.as_bytes()), None, "{head:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_head_is_parsed_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Request::parse(&bytes);
+        }
+
+        #[test]
+        fn any_query_is_decoded_or_refused(text in "[ -~]{0,90}") {
+            let _ = host_of(Some(&text), peer());
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The boot guard: the first thing that every image runs, and confirming a trial.
+//!
+//! It works with bootloaders that have rollback and with those that do not, and finds out which:
+//! a bootloader with rollback turns *new* into *pending* before the first trial.
+//!
+//! | Entry of the running slot | What happens |
+//! | --- | --- |
+//! | *new* or *pending*, label unmarked | first trial: one label bit is cleared, the watchdog runs |
+//! | *new* or *pending*, label marked | the trial died: *aborted* is written, the device restarts |
+//! | anything else | the slot is confirmed: sequence and keys are brought up to date |
+
+use crate::Failure;
+use crate::layout::{FLASH, Layout, write_entry};
+use crate::platform::Flash;
+use crate::store::{self, Store};
+use airlift_wire::otadata::{Entry, ImageState};
+use airlift_wire::state::{Cause, End};
+use airlift_wire::{KeySet, Verified};
+
+/// What the guard found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Boot {
+    /// The running slot is confirmed.
+    Confirmed,
+    /// The running slot is on its first trial: arm the watchdog, confirm in time.
+    Trial {
+        /// Whether the bootloader has rollback of its own.
+        bootloader_rollback: bool,
+    },
+    /// The trial died before: restart now, the other slot is selected.
+    GoBack,
+}
+
+/// Runs the guard. `cause` says why the device restarted.
+///
+/// `scratch` holds at least 8 KiB: one envelope and [`airlift_wire::envelope::SCRATCH`].
+pub async fn run(
+    flash: &mut impl Flash,
+    layout: &Layout,
+    cause: Cause,
+    scratch: &mut [u8],
+) -> Result<Boot, Failure> {
+    let entries = layout.read_otadata(flash).await?;
+    let mut store = Store::load(flash, layout).await?;
+    if let Some(n) = layout.running_entry(&entries) {
+        let entry = entries[n];
+        if matches!(entry.state, ImageState::New | ImageState::PendingVerify) {
+            let offset = layout.otadata_offset(n);
+            if entry.is_marked() {
+                return go_back(flash, layout, &mut store, offset, entry, cause).await;
+            }
+            let mut word = entry.encode()[4..8].try_into().unwrap_or([0xFF; 4]);
+            word[0] &= 0xFE;
+            flash.write(offset + 4, &word).await.map_err(|_| FLASH)?;
+            let mut state = store.state;
+            state.last.boots = state.last.boots.saturating_add(1);
+            store.save(flash, state).await?;
+            return Ok(Boot::Trial {
+                bootloader_rollback: entry.state == ImageState::PendingVerify,
+            });
+        }
+    }
+    settle(flash, layout, &mut store, &entries, cause, scratch).await?;
+    Ok(Boot::Confirmed)
+}
+
+/// Gives a trial up: records why, then makes the entry *aborted* so that the other slot boots.
+/// The caller restarts the device.
+pub async fn abort(flash: &mut impl Flash, layout: &Layout, cause: Cause) -> Result<Boot, Failure> {
+    let entries = layout.read_otadata(flash).await?;
+    let mut store = Store::load(flash, layout).await?;
+    match layout.running_entry(&entries) {
+        Some(n) if entries[n].state != ImageState::Valid => {
+            let offset = layout.otadata_offset(n);
+            go_back(flash, layout, &mut store, offset, entries[n], cause).await
+        }
+        _ => Ok(Boot::Confirmed),
+    }
+}
+
+async fn go_back(
+    flash: &mut impl Flash,
+    layout: &Layout,
+    store: &mut Store,
+    offset: u32,
+    entry: Entry,
+    cause: Cause,
+) -> Result<Boot, Failure> {
+    let _ = layout;
+    let mut state = store.state;
+    if state.last.end == End::Trial {
+        state.last.end = End::RolledBack;
+        state.last.cause = cause;
+        state.rolled_back = Some(state.last.release);
+        store.save(flash, state).await?;
+    }
+    // A cut after the erase leaves a blank entry, which selects the other slot just as well.
+    write_entry(
+        flash,
+        offset,
+        &Entry {
+            state: ImageState::Aborted,
+            ..entry
+        },
+    )
+    .await?;
+    Ok(Boot::GoBack)
+}
+
+/// On a confirmed slot: the end of the last update is recorded if it is not yet, and sequence and
+/// keys are raised to what the running release says. Repeated at every boot, so that a cut after
+/// *valid* was written loses neither.
+async fn settle(
+    flash: &mut impl Flash,
+    layout: &Layout,
+    store: &mut Store,
+    entries: &[Entry; 2],
+    cause: Cause,
+    scratch: &mut [u8],
+) -> Result<(), Failure> {
+    let (envelope, scratch) = scratch.split_at_mut_checked(4096).ok_or(FLASH)?;
+    let (keys, n) = store.keys();
+    let running =
+        store::read_verified(flash, layout, layout.running, &keys[..n], envelope, scratch).await?;
+    let mut state = store.state;
+    let confirmed = layout.running_state(entries) == ImageState::Valid;
+    if let Some(verified) = running.filter(|_| confirmed) {
+        raise(&mut state, &verified);
+    }
+    if state.last.end == End::Trial {
+        if confirmed && running.is_some_and(|v| v.id() == state.last.release) {
+            state.last.end = End::Done;
+            state.last.cause = Cause::None;
+        } else if state.last.boots > 0 {
+            state.last.end = End::RolledBack;
+            state.last.cause = cause;
+            state.rolled_back = Some(state.last.release);
+        } else if layout.running_entry(entries).is_none()
+            && airlift_wire::otadata::active(entries).is_some()
+        {
+            // The new entry is still selected, yet the bootloader started this slot.
+            state.last.end = End::RolledBack;
+            state.last.cause = Cause::ImageRefused;
+            state.rolled_back = Some(state.last.release);
+        } else {
+            state.last.end = End::Failed;
+            state.last.cause = Cause::Interrupted;
+        }
+    }
+    if state != store.state {
+        store.save(flash, state).await?;
+    }
+    Ok(())
+}
+
+/// Raises sequence and keys to what a release says that is confirmed.
+fn raise(state: &mut airlift_wire::state::State, verified: &Verified<'_>) {
+    let Ok(manifest) = verified.manifest() else {
+        return;
+    };
+    if manifest.sequence > state.sequence
+        || (manifest.sequence == state.sequence && state.confirmed.is_none())
+    {
+        state.sequence = manifest.sequence;
+        state.confirmed = Some(verified.id());
+    }
+    if let Some(keys) = manifest.keys
+        && changes_keys(state.trust.as_ref(), &keys, verified)
+    {
+        state.trust = Some(keys);
+    }
+}
+
+/// Whether a set of keys may replace the one that is trusted: signed by its root, higher epoch.
+pub(crate) fn changes_keys(trust: Option<&KeySet>, keys: &KeySet, verified: &Verified<'_>) -> bool {
+    trust.is_some_and(|t| *verified.key() == t.root && keys.epoch > t.epoch)
+}
+
+/// Confirms the running slot: *valid*, then sequence, keys and the end of the update. Call it when
+/// the link is up, the API listens and the application's own check has passed.
+///
+/// `scratch` as for [`run`].
+pub async fn confirm(
+    flash: &mut impl Flash,
+    layout: &Layout,
+    scratch: &mut [u8],
+) -> Result<(), Failure> {
+    let mut entries = layout.read_otadata(flash).await?;
+    if let Some(n) = layout.running_entry(&entries)
+        && entries[n].state != ImageState::Valid
+    {
+        let valid = Entry {
+            state: ImageState::Valid,
+            ..entries[n]
+        };
+        write_entry(flash, layout.otadata_offset(n), &valid).await?;
+        entries[n] = valid;
+    }
+    let mut store = Store::load(flash, layout).await?;
+    settle(flash, layout, &mut store, &entries, Cause::None, scratch).await
+}

@@ -1,0 +1,250 @@
+//! A canonical tar into a folder, while it streams.
+//!
+//! Every byte that arrives here was checked against the signed index. What the tar says is still
+//! checked strictly: a signer can make mistakes, and no path may leave the slot's folder.
+
+use crate::Failure;
+use crate::emit::{At, Cursor, after_content};
+use crate::path::Path;
+use crate::platform::{Files, FilesError};
+use airlift_wire::ErrorCode;
+use airlift_wire::limits::MAX_TAR_ENTRIES;
+use airlift_wire::tar::{self, BLOCK, Kind, TRAILER, TarError, VERSION_FILE};
+
+/// Unpacks into one slot's folder.
+pub struct Unpacker {
+    root: Path,
+    /// The last entry below the root, with `/` when it is a folder.
+    last: Path,
+    at: At,
+    entries: u32,
+}
+
+impl From<FilesError> for Failure {
+    fn from(error: FilesError) -> Self {
+        match error {
+            FilesError::NoSpace => Self::new(
+                ErrorCode::TooBig,
+                "the file system has no room for the files",
+            ),
+            FilesError::BadName => Self::new(
+                ErrorCode::BadTar,
+                "a file has a name that the formats do not allow",
+            ),
+            FilesError::NotFound | FilesError::Broken => Self::new(
+                ErrorCode::FlashFault,
+                "the file system does not answer as it should",
+            ),
+        }
+    }
+}
+
+impl Unpacker {
+    /// Continues where `cursor` stands in the folder: all that it has passed stays, everything
+    /// after it is removed, a file that it stands in is cut there.
+    pub async fn resume<F: Files>(
+        files: &mut F,
+        root: Path,
+        cursor: &Cursor,
+    ) -> Result<Self, Failure> {
+        files.make_folder(root.as_str()).await?;
+        let mut version = root;
+        if version.push(VERSION_FILE).is_some() {
+            files.remove(version.as_str()).await?;
+        }
+        remove_after(files, root, cursor).await?;
+        let mut last = Path::new("").unwrap_or(root);
+        if cursor.path != root {
+            last = cursor.relative();
+            if cursor.is_folder {
+                last.push_str("/").ok_or(TarError::Path)?;
+            }
+        }
+        if let At::Content { offset, .. } = cursor.at {
+            files.reopen(cursor.path.as_str(), offset).await?;
+        }
+        Ok(Self {
+            root,
+            last,
+            at: cursor.at,
+            entries: 0,
+        })
+    }
+
+    /// Takes the next bytes. Their number is a multiple of 512, or they end the tar.
+    pub async fn feed<F: Files>(&mut self, files: &mut F, mut bytes: &[u8]) -> Result<(), Failure> {
+        while !bytes.is_empty() {
+            let used = match self.at {
+                At::Header => {
+                    let block = bytes.first_chunk::<BLOCK>().ok_or(TarError::Length)?;
+                    self.header(files, block).await?;
+                    BLOCK
+                }
+                At::Content { size, offset } => {
+                    let n = bytes.len().min((size - offset) as usize);
+                    files.append(&bytes[..n]).await?;
+                    let offset = offset + n as u32;
+                    self.at = At::Content { size, offset };
+                    if offset == size {
+                        files.close().await?;
+                        self.at = after_content(size);
+                    }
+                    n
+                }
+                At::Padding { left } => {
+                    let n = zeros(bytes, left)?;
+                    self.at = if n == left {
+                        At::Header
+                    } else {
+                        At::Padding { left: left - n }
+                    };
+                    n
+                }
+                At::Trailer { left: 0 } => return Err(TarError::Length.into()),
+                At::Trailer { left } => {
+                    let n = zeros(bytes, left)?;
+                    self.at = At::Trailer { left: left - n };
+                    n
+                }
+            };
+            bytes = &bytes[used..];
+        }
+        Ok(())
+    }
+
+    async fn header<F: Files>(
+        &mut self,
+        files: &mut F,
+        block: &[u8; BLOCK],
+    ) -> Result<(), Failure> {
+        if block[0] == 0 {
+            zeros(block, BLOCK)?;
+            self.at = At::Trailer {
+                left: TRAILER - BLOCK,
+            };
+            return Ok(());
+        }
+        let entry = tar::parse(block)?;
+        if entry.path.as_bytes() <= self.last.as_str().as_bytes() {
+            return Err(TarError::Order.into());
+        }
+        // In sorted order the folder of an entry, with all that is in it, has just been passed:
+        // it is the last entry or one of the last entry's own folders.
+        if !self.last.as_str().starts_with(tar::parent(entry.path)) {
+            return Err(TarError::NoFolder.into());
+        }
+        self.entries += 1;
+        if self.entries > MAX_TAR_ENTRIES {
+            return Err(TarError::TooMany.into());
+        }
+        self.last = Path::new(entry.path).ok_or(TarError::Path)?;
+        let mut path = self.root;
+        path.push(entry.path.trim_end_matches('/'))
+            .ok_or(TarError::Path)?;
+        self.at = match entry.kind {
+            Kind::Folder => {
+                files.make_folder(path.as_str()).await?;
+                At::Header
+            }
+            Kind::File => {
+                files.create(path.as_str()).await?;
+                if entry.size == 0 {
+                    files.close().await?;
+                    At::Header
+                } else {
+                    At::Content {
+                        size: entry.size,
+                        offset: 0,
+                    }
+                }
+            }
+        };
+        Ok(())
+    }
+
+    /// Makes what was written so far durable, so that a power cut loses at most what comes next.
+    pub async fn sync<F: Files>(&mut self, files: &mut F) -> Result<(), Failure> {
+        if matches!(self.at, At::Content { .. }) {
+            files.sync().await?;
+        }
+        Ok(())
+    }
+
+    /// The tar must have ended.
+    pub fn finish(self) -> Result<(), Failure> {
+        if self.at == (At::Trailer { left: 0 }) {
+            Ok(())
+        } else {
+            Err(TarError::Length.into())
+        }
+    }
+}
+
+fn zeros(bytes: &[u8], left: usize) -> Result<usize, TarError> {
+    let n = bytes.len().min(left);
+    if bytes[..n].iter().all(|b| *b == 0) {
+        Ok(n)
+    } else {
+        Err(TarError::Padding)
+    }
+}
+
+/// Writes `VERSION` at the top of a slot's folder: the last file of an update.
+pub async fn write_version<F: Files>(
+    files: &mut F,
+    root: Path,
+    version: &str,
+) -> Result<(), Failure> {
+    let mut path = root;
+    path.push(VERSION_FILE).ok_or(TarError::Path)?;
+    files.create(path.as_str()).await?;
+    files.append(version.as_bytes()).await?;
+    files.append(b"\n").await?;
+    files.close().await?;
+    Ok(())
+}
+
+/// Removes everything in `root` that comes after the cursor in the order of the tar.
+async fn remove_after<F: Files>(files: &mut F, root: Path, cursor: &Cursor) -> Result<(), Failure> {
+    // Inside the current entry (a folder's content), then after it in each folder above it.
+    let mut folder = cursor.path;
+    if cursor.is_folder {
+        remove_children(files, folder, "").await?;
+    }
+    let mut is_folder = cursor.is_folder;
+    while folder != root {
+        let mut after = folder.pop();
+        if is_folder {
+            after.push_str("/").ok_or(TarError::Path)?;
+        }
+        remove_children(files, folder, after.as_str()).await?;
+        is_folder = true;
+    }
+    Ok(())
+}
+
+/// Removes the children of `folder` after the key `after`, with all that is in them.
+async fn remove_children<F: Files>(
+    files: &mut F,
+    folder: Path,
+    after: &str,
+) -> Result<(), Failure> {
+    let mut at = folder;
+    loop {
+        let key = if at == folder { after } else { "" };
+        match files.next_entry(at.as_str(), key.as_bytes()).await? {
+            Some(entry) => {
+                at.push(entry.name()).ok_or(FilesError::BadName)?;
+                if !entry.is_folder {
+                    files.remove(at.as_str()).await?;
+                    at.pop();
+                }
+            }
+            None if at == folder => return Ok(()),
+            None => {
+                files.remove(at.as_str()).await?;
+                at.pop();
+            }
+        }
+    }
+}

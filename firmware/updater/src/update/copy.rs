@@ -1,0 +1,93 @@
+//! Parts that a release does not carry: copied from the running slot.
+
+use super::app::{reads_back, write_sector};
+use super::read_files;
+use crate::emit::Cursor;
+use crate::event::{Observer, go_on};
+use crate::layout::FLASH;
+use crate::path::Path;
+use crate::platform::{Files, Flash};
+use crate::unpack::Unpacker;
+use crate::{Buffers, Failure};
+use airlift_wire::Digest;
+use airlift_wire::limits::CHUNK_SIZE;
+use airlift_wire::tar::{self, Kind};
+
+/// Copies `size` bytes of app from one partition to another; sectors that are equal stay.
+pub(super) async fn app<F: Flash>(
+    flash: &mut F,
+    from: u32,
+    to: u32,
+    size: u32,
+    buffers: &mut Buffers,
+    observer: &impl Observer,
+) -> Result<(), Failure> {
+    let mut at = 0;
+    while at < size {
+        go_on(observer)?;
+        let n = (size - at).min(CHUNK_SIZE as u32) as usize;
+        let data = &mut buffers.chunks[0][..n];
+        flash.read(from + at, data).await.map_err(|_| FLASH)?;
+        if !reads_back(flash, to + at, data).await? {
+            write_sector(flash, to + at, data).await?;
+        }
+        at += n as u32;
+    }
+    Ok(())
+}
+
+/// Copies one slot's folder to another through the canonical tar; returns its digest. A folder
+/// that is equal stays.
+pub(super) async fn files<S: Files>(
+    files: &mut S,
+    from: Path,
+    to: Path,
+    buffers: &mut Buffers,
+    observer: &impl Observer,
+) -> Result<Digest, Failure> {
+    let wanted = read_files(files, from, buffers).await?;
+    if read_files(files, to, buffers)
+        .await
+        .is_ok_and(|there| there == wanted)
+    {
+        return Ok(wanted);
+    }
+    let mut unpacker = Unpacker::resume(files, to, &Cursor::new(to)).await?;
+    let mut cursor = Cursor::new(from);
+    while !cursor.is_done() {
+        go_on(observer)?;
+        let n = cursor.fill(files, &mut buffers.chunks[0]).await?;
+        unpacker.feed(files, &buffers.chunks[0][..n]).await?;
+    }
+    unpacker.finish()?;
+    Ok(wanted)
+}
+
+/// Blocks that a folder takes, as [`tar::blocks_for`] counts them.
+pub(super) async fn blocks_of<S: Files>(files: &mut S, root: Path) -> Result<u32, Failure> {
+    let mut blocks = 0u32;
+    let mut folder = root;
+    let mut after = Path::new("").unwrap_or(root);
+    loop {
+        match files
+            .next_entry(folder.as_str(), after.as_str().as_bytes())
+            .await?
+        {
+            Some(entry) if entry.is_folder => {
+                blocks = blocks.saturating_add(tar::blocks_for(entry.name(), Kind::Folder, 0));
+                folder.push(entry.name()).ok_or(FLASH)?;
+                after.truncate(0);
+            }
+            Some(entry) => {
+                let size = tar::blocks_for(entry.name(), Kind::File, entry.size);
+                blocks = blocks.saturating_add(size);
+                after = Path::new(entry.name()).ok_or(FLASH)?;
+            }
+            None if folder == root => return Ok(blocks),
+            None => {
+                after = folder.pop();
+                after.push_str("/").ok_or(FLASH)?;
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The files part: checked chunk by chunk, unpacked while it streams.
+
+use super::transfer::{Sink, fetch_chunks, fetch_page};
+use crate::emit::Cursor;
+use crate::event::{ChunkState, Event, Observer, PartName, go_on};
+use crate::fetch::Fetcher;
+use crate::path::Path;
+use crate::platform::{Clock, Files, FilesError, Net};
+use crate::unpack::Unpacker;
+use crate::{Buffers, Failure};
+use airlift_wire::limits::PAGE_CHUNKS;
+use airlift_wire::manifest::Part;
+use airlift_wire::{Digest, index};
+
+/// After how many chunks a long file is made durable: what a power cut can cost.
+const SYNC_CHUNKS: u32 = 8;
+
+/// Fetches what the folder `root` does not hold.
+///
+/// Re-emitting the folder as a canonical tar tells how far it is right: the longest run of chunks
+/// from the start is kept, everything after it is removed and fetched.
+pub(super) async fn fetch<S: Files, N: Net, C: Clock, O: Observer>(
+    part: &Part<'_>,
+    root: Path,
+    files: &mut S,
+    fetcher: &mut Fetcher<'_, N, C>,
+    buffers: &mut Buffers,
+    observer: &mut O,
+) -> Result<(), Failure> {
+    let chunks = part.chunks();
+    let mut cursor = Some(Cursor::new(root));
+    let mut unpacker = None;
+    for page in 0..part.pages.len() as u32 {
+        fetch_page(part, page, fetcher, &mut buffers.page, observer).await?;
+        let mut first = page * PAGE_CHUNKS as u32;
+        let end = chunks.min(first + PAGE_CHUNKS as u32);
+        if let Some(at) = &mut cursor {
+            let kept = keep(part, first..end, at, files, buffers, observer).await?;
+            if kept > 0 {
+                let (part, state) = (PartName::Files, ChunkState::Kept);
+                observer
+                    .event(Event::Chunk {
+                        part,
+                        n: first,
+                        count: kept,
+                        state,
+                    })
+                    .await;
+            }
+            first += kept;
+        }
+        if first < end || end == chunks {
+            // The first gap, or the end without one: from here on the folder is rewritten.
+            if let Some(at) = cursor.take() {
+                unpacker = Some(Unpacker::resume(files, root, &at).await?);
+            }
+        }
+        if let Some(unpacker) = &mut unpacker
+            && first < end
+        {
+            let mut sink = Folder { files, unpacker };
+            let name = PartName::Files;
+            fetch_chunks(
+                part,
+                name,
+                first..end,
+                fetcher,
+                buffers,
+                observer,
+                &mut sink,
+            )
+            .await?;
+        }
+    }
+    match unpacker {
+        Some(unpacker) => unpacker.finish(),
+        None => Ok(()),
+    }
+}
+
+/// How many of `chunks`, counted from the first, the folder re-emits with the right hash. The
+/// cursor is left after the last of them.
+async fn keep<S: Files>(
+    part: &Part<'_>,
+    chunks: core::ops::Range<u32>,
+    cursor: &mut Cursor,
+    files: &mut S,
+    buffers: &mut Buffers,
+    observer: &impl Observer,
+) -> Result<u32, Failure> {
+    let mut kept = 0;
+    for n in chunks {
+        go_on(observer)?;
+        let len = index::chunk_range(part.size, n).len();
+        let mut ahead = *cursor;
+        let buf = &mut buffers.chunks[0][..len];
+        let right = match ahead.fill(files, buf).await {
+            Ok(filled) => filled == len,
+            // A name that no release can have ends what can be kept.
+            Err(FilesError::BadName | FilesError::NotFound) => false,
+            Err(error) => return Err(error.into()),
+        };
+        let place = n as usize % PAGE_CHUNKS;
+        if !right || index::hash_in(&buffers.page, place) != Some(Digest::of(buf)) {
+            break;
+        }
+        *cursor = ahead;
+        kept += 1;
+    }
+    Ok(kept)
+}
+
+struct Folder<'f, S> {
+    files: &'f mut S,
+    unpacker: &'f mut Unpacker,
+}
+
+impl<S: Files> Sink for Folder<'_, S> {
+    const READS_BACK: bool = false;
+
+    async fn store(&mut self, n: u32, data: &[u8]) -> Result<(), Failure> {
+        self.unpacker.feed(self.files, data).await?;
+        if n % SYNC_CHUNKS == SYNC_CHUNKS - 1 {
+            self.unpacker.sync(self.files).await?;
+        }
+        Ok(())
+    }
+}
