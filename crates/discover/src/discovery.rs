@@ -259,7 +259,7 @@ impl Shared {
                 Effect::Probe { token, addr } => self.send(Control::Probe { token, addr }),
                 // Under the lock, so that the changes come in the order in which they happened.
                 // Nobody listening is fine.
-                Effect::Change(change) => drop(self.changes.send(change)),
+                Effect::Change(change) => drop(self.changes.send(*change)),
             }
         }
         drop(table);

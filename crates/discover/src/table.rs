@@ -145,7 +145,7 @@ pub enum Effect {
         addr: SocketAddr,
     },
     /// Tell whoever listens.
-    Change(Change),
+    Change(Box<Change>),
 }
 
 /// The table.
@@ -336,7 +336,8 @@ impl Table {
                 Some(told) if !told.same_news(&view) => Some(Change::Changed(view.clone())),
                 Some(_) => continue,
             };
-            self.effects.extend(change.map(Effect::Change));
+            self.effects
+                .extend(change.map(Box::new).map(Effect::Change));
             if let Some(device) = self.devices.get_mut(&id) {
                 device.told = Some(view);
             }

@@ -91,7 +91,8 @@ fn a_device_without_trust_or_history_is_read() {
 
 #[test]
 fn each_broken_rule_is_named() {
-    let cases: [(fn(&mut serde_json::Value), &str); 16] = [
+    type Change = fn(&mut serde_json::Value);
+    let cases: [(Change, &str); 16] = [
         (|v| v["schema"] = 2.into(), "schema 2"),
         (|v| v["id"] = "".into(), "id: expected"),
         (|v| v["id"] = "Kitchen".into(), "id: expected"),

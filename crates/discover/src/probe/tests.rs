@@ -156,6 +156,8 @@ async fn a_silent_host_and_one_that_drips_time_out() {
         while stream.write_all(b" ").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        // Keeps the silent connection open.
+        std::future::pending::<()>().await;
     });
     let (silent, dripping) = tokio::join!(probe(addr), probe(addr));
     assert_eq!(silent, Err(Error::TimedOut { addr }));

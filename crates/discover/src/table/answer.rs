@@ -311,7 +311,7 @@ impl Table {
                 }
             }
             self.effects
-                .push(Effect::Change(Change::Forgotten(id.clone())));
+                .push(Effect::Change(Box::new(Change::Forgotten(id.clone()))));
         }
         for addr in self.targets.keys().copied().collect::<Vec<_>>() {
             self.drop_unwanted(addr);

@@ -84,7 +84,7 @@ impl Lan {
         let effects = self.table.handle(input, self.now);
         for effect in effects {
             match effect {
-                Effect::Change(change) => self.changes.push((self.now, change)),
+                Effect::Change(change) => self.changes.push((self.now, *change)),
                 Effect::Probe { token, addr } => {
                     self.probes.push((self.now, addr));
                     let takes = match self.places.get(&addr) {

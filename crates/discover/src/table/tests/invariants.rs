@@ -136,16 +136,12 @@ fn probes(effects: Vec<Effect>, online: &mut BTreeSet<DeviceId>) -> Vec<(ProbeTo
     for effect in effects {
         match effect {
             Effect::Probe { token, addr } => probes.push((token, addr)),
-            Effect::Change(Change::Appeared(seen)) => {
-                assert!(online.insert(seen.id), "it appeared twice");
-            }
-            Effect::Change(Change::Changed(seen)) => {
-                assert_eq!(online.contains(&seen.id), seen.online);
-            }
-            Effect::Change(Change::Gone(seen)) => assert!(online.remove(&seen.id)),
-            Effect::Change(Change::Forgotten(id)) => {
-                online.remove(&id);
-            }
+            Effect::Change(change) => match *change {
+                Change::Appeared(seen) => assert!(online.insert(seen.id), "it appeared twice"),
+                Change::Changed(seen) => assert_eq!(online.contains(&seen.id), seen.online),
+                Change::Gone(seen) => assert!(online.remove(&seen.id), "it was not there"),
+                Change::Forgotten(id) => drop(online.remove(&id)),
+            },
         }
     }
     probes
