@@ -150,6 +150,8 @@ async fn a_silent_host_and_one_that_drips_time_out() {
     let drip = tokio::spawn(async move {
         let (_silent, _) = listener.accept().await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = [0; 1024];
+        assert!(stream.read(&mut head).await.unwrap() > 0);
         let _ = stream
             .write_all(&answer("200 OK", "Content-Type: application/json\r\n", ""))
             .await;
