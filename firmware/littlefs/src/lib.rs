@@ -64,9 +64,10 @@
 //!
 //! # Trust
 //!
-//! littlefs checks every block address against the geometry and every metadata block against its
-//! CRC-32, and reports what does not fit as [`Error::Corrupt`]; the callbacks check again. A CRC is not
-//! a signature: what is read from flash is data, whoever wrote it.
+//! littlefs checks metadata against its CRC-32 and block addresses against the geometry, and reports
+//! what does not fit as [`Error::Corrupt`]; the callbacks check addresses again. Damage is found that
+//! way, not malice: littlefs is C and not hardened against an image somebody crafted with matching
+//! checksums. Whoever can write the flash can also write the program beside it.
 
 #![no_std]
 
