@@ -1,0 +1,95 @@
+# make run   opens the app with two virtual devices (without a display: the demo)
+# make test  everything that must hold; sets up what it needs
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+export CARGO_TERM_COLOR ?= auto
+
+NPM := npm --prefix ui
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+APP := $(TARGET)/debug/airlift-desktop
+CLI := $(TARGET)/debug/airlift
+PYTHON := .venv/bin/python
+
+.PHONY: help run demo test check bench prove fuzz screenshots firmware build \
+	setup setup-test ui test-rust test-ui test-interop test-window test-firmware
+
+help:
+	@echo "make run          open the app with two virtual devices (no display: make demo)"
+	@echo "make demo         the main job on two virtual devices, in the terminal"
+	@echo "make test         set up and pass all tests"
+	@echo "make check        formatting, lints, docs, generated files, licences"
+	@echo "make bench        speed as ratios: chunk server against nginx, update against bare flash"
+	@echo "make fuzz         each fuzz target for SECONDS=60"
+	@echo "make screenshots  every state of the window, into screenshots/"
+	@echo "make firmware     the ESP32-C3 demo images"
+
+setup:
+	@scripts/setup.sh base window
+
+setup-test:
+	@scripts/setup.sh base window test firmware
+	@scripts/venv.sh
+
+ui/node_modules/.package-lock.json: ui/package-lock.json
+	$(NPM) ci --no-audit --no-fund
+	@touch $@
+
+ui: ui/node_modules/.package-lock.json
+	$(NPM) run build
+
+build: setup ui
+	cargo build --locked --workspace
+
+run: build
+	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
+		exec $(APP) --try-virtual-devices; \
+	else \
+		echo "No display: running the demo in the terminal."; \
+		exec $(CLI) demo; \
+	fi
+
+demo:
+	@scripts/setup.sh base
+	cargo run --locked --quiet -p airlift-cli -- demo
+
+test: setup-test check test-ui test-rust test-interop test-window test-firmware
+	@echo "All tests passed."
+
+check: ui
+	@scripts/check.sh
+
+test-ui: ui/node_modules/.package-lock.json
+	$(NPM) test
+
+test-rust: ui
+	cargo build --locked --workspace --all-targets
+	@scripts/test-rust.sh
+
+test-interop:
+	@scripts/venv.sh
+	AIRLIFT=$(CLI) $(PYTHON) tests/interop/run.py
+
+test-window: ui
+	cargo build --locked --workspace
+	@tests/window/run.sh $(APP) $(CLI)
+
+test-firmware:
+	@scripts/test-firmware.sh
+
+firmware:
+	@scripts/setup.sh firmware
+	mkdir -p $(TARGET)/firmware
+	firmware/boards/esp32c3/build.sh 1.0.0 $(TARGET)/firmware/demo-1.0.0.bin
+	firmware/boards/esp32c3/build.sh 1.1.0 $(TARGET)/firmware/demo-1.1.0.bin
+
+bench:
+	@scripts/setup.sh base bench
+	@tests/bench/run.sh
+
+SECONDS := 60
+fuzz:
+	@fuzz/run.sh $(SECONDS)
+
+screenshots: build
+	@scripts/setup.sh test
+	@tests/window/screenshots.sh $(APP) $(CLI) screenshots
