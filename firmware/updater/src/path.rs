@@ -6,7 +6,7 @@ use airlift_wire::limits::MAX_PATH;
 const CAPACITY: usize = MAX_PATH + 12;
 
 /// A path; grows and shrinks by components.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Path {
     bytes: [u8; CAPACITY],
     len: u8,
@@ -92,6 +92,15 @@ impl Path {
     }
 }
 
+impl PartialEq for Path {
+    fn eq(&self, other: &Self) -> bool {
+        // What is behind the end is left over from longer paths.
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Path {}
+
 impl core::fmt::Debug for Path {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         self.as_str().fmt(f)
@@ -110,6 +119,16 @@ mod tests {
         assert_eq!(path.as_str(), "/ota_0/lib/x.py");
         assert_eq!(path.pop().as_str(), "x.py");
         assert_eq!(path.as_str(), "/ota_0/lib");
+    }
+
+    #[test]
+    fn a_path_that_was_longer_before_is_equal() {
+        let root = Path::slot(crate::SlotId::Ota0);
+        let mut path = root;
+        path.push("lib").unwrap();
+        assert_ne!(path, root);
+        path.pop();
+        assert_eq!(path, root);
     }
 
     #[test]

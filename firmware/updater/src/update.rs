@@ -130,7 +130,11 @@ pub async fn accept<'e, F: Flash, S: Files>(
         );
     }
     let entries = layout.read_otadata(flash).await?;
-    if layout.running_state(&entries) != ImageState::Valid {
+    // An entry that was never given a state, as `otatool` writes it, is no trial: `open` replaces it.
+    if matches!(
+        layout.running_state(&entries),
+        ImageState::New | ImageState::PendingVerify
+    ) {
         return fail(
             ErrorCode::TrialRunning,
             "the running version has not confirmed yet",
@@ -306,6 +310,33 @@ impl<'e> Opened<'e> {
         buffers: &mut Buffers,
         observer: &mut O,
     ) -> Result<Written<'e>, Failure> {
+        let filled = self
+            .write(layout, flash, files, fetcher, buffers, observer)
+            .await;
+        if filled.is_err() {
+            // A file may still be open for writing; the next update needs the only writer.
+            let _ = files.close().await;
+        }
+        let (app, app_size, files) = filled?;
+        Ok(Written {
+            accepted: self.accepted,
+            app_size,
+            app,
+            files,
+        })
+    }
+
+    /// Writes both parts; digest and size of the app, digest of the files.
+    #[allow(clippy::too_many_arguments)]
+    async fn write<F: Flash, S: Files, N: Net, C: Clock, O: Observer>(
+        &self,
+        layout: &Layout,
+        flash: &mut F,
+        files: &mut S,
+        fetcher: &mut Fetcher<'_, N, C>,
+        buffers: &mut Buffers,
+        observer: &mut O,
+    ) -> Result<(Digest, u32, Option<Digest>), Failure> {
         let Accepted {
             manifest,
             target,
@@ -354,12 +385,7 @@ impl<'e> Opened<'e> {
         } else {
             None
         };
-        Ok(Written {
-            accepted: self.accepted,
-            app_size,
-            app,
-            files: digest,
-        })
+        Ok((app, app_size, digest))
     }
 }
 

@@ -333,7 +333,7 @@ impl Device {
             claim.keep();
             self.submitted.signal(());
             stream_head(connection).await?;
-            return watch(connection, &mut events).await.map(Ok);
+            return watch(connection, &mut events, clock).await.map(Ok);
         }
         let job = *self.job.borrow();
         if job.status != Status::Running || job.release != id {
@@ -346,7 +346,7 @@ impl Device {
         for event in job.so_far() {
             line(connection, &event).await?;
         }
-        watch(connection, &mut events).await.map(Ok)
+        watch(connection, &mut events, clock).await.map(Ok)
     }
 
     /// Reads an envelope, into the inbox if it is ours, and returns its digest.
@@ -441,10 +441,13 @@ async fn watch<C: Connection>(
         { super::MAX_WATCHERS },
         1,
     >,
+    clock: &impl Clock,
 ) -> Result<(), NetError> {
     loop {
         if let WaitResult::Message(event) = events.next_message().await {
-            line(connection, &event).await?;
+            // A client that is gone without a word must not hold up the job for long.
+            let sent = within(clock, REQUEST_MS, line(connection, &event)).await;
+            sent.ok_or(NetError)??;
             if event.is_last() {
                 return Ok(());
             }

@@ -16,6 +16,8 @@ use airlift_wire::{Digest, ErrorCode};
 
 /// How long the host may take to answer before anything is erased.
 const REACH_MS: u32 = 5_000;
+/// How long the device waits before it asks again.
+const RETRY_MS: u32 = 200;
 /// How long the last line may take to leave before the device restarts.
 const LAST_LINE_MS: u32 = 250;
 
@@ -210,7 +212,10 @@ impl<'d, P: Platform> Runner<'d, P> {
             let outcome = self.job().await;
             let last = match &outcome {
                 Ok(slot) => Event::Rebooting { slot: slot.name() },
-                Err(failure) => Event::Failed(*failure),
+                Err(failure) => {
+                    self.refresh().await?;
+                    Event::Failed(*failure)
+                }
             };
             Watch {
                 device: self.device,
@@ -223,10 +228,9 @@ impl<'d, P: Platform> Runner<'d, P> {
                     self.clock.sleep_ms(LAST_LINE_MS).await;
                     return Ok(Exit::Switched(slot));
                 }
-                Err(_) => {
-                    self.refresh().await?;
-                    self.device.job.borrow_mut().status = Status::Idle;
-                }
+                // Nothing is awaited since the last line was queued: whoever answers it with the
+                // same envelope starts a new job and cannot attach to the one that has ended.
+                Err(_) => self.device.job.borrow_mut().status = Status::Idle,
             }
         }
     }
@@ -417,8 +421,9 @@ async fn reach<N: crate::platform::Net, C: Clock>(
             match fetcher.get_whole(Resource::Release(id), out).await {
                 Ok(len) if out[..len] == *envelope => return,
                 Ok(_) => fetcher.close(),
-                Err(_) => clock.sleep_ms(200).await,
+                Err(_) => {}
             }
+            clock.sleep_ms(RETRY_MS).await;
         }
     };
     within(clock, REACH_MS, trying).await.ok_or(UNREACHABLE)?;

@@ -108,8 +108,7 @@ async fn scan<F: Flash>(
     Ok(keep)
 }
 
-/// Writes a chunk of the page before again, from what flash holds: its hash was right a moment
-/// ago, so nothing needs to be fetched for it.
+/// Fetches and writes again a chunk of the page before.
 #[allow(clippy::too_many_arguments)]
 async fn rewrite<F: Flash, N: Net, C: Clock, O: Observer>(
     part: &Part<'_>,
@@ -122,7 +121,6 @@ async fn rewrite<F: Flash, N: Net, C: Clock, O: Observer>(
     buffers: &mut Buffers,
     observer: &mut O,
 ) -> Result<(), Failure> {
-    let range = index::chunk_range(part.size, n);
     let place = n as usize % PAGE_CHUNKS;
     // The page buffer holds the next page; the hash of this chunk takes its place for the moment.
     let start = place * Digest::LEN;
@@ -137,7 +135,6 @@ async fn rewrite<F: Flash, N: Net, C: Clock, O: Observer>(
     let name = PartName::App;
     let done = fetch_chunks(part, name, n..n + 1, fetcher, buffers, observer, &mut sink).await;
     buffers.page[start..start + Digest::LEN].copy_from_slice(&saved);
-    let _ = range;
     done
 }
 
