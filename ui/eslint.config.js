@@ -17,7 +17,11 @@ export default ts.config(
       // The window has one door to the desktop shell.
       'no-restricted-imports': [
         'error',
-        { patterns: [{ group: ['@tauri-apps/*'], message: 'Only src/backend/tauri.ts talks to Tauri.' }] },
+        {
+          patterns: [
+            { group: ['@tauri-apps/*'], message: 'Only src/backend/tauri.ts talks to Tauri.' },
+          ],
+        },
       ],
     },
   },

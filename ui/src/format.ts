@@ -1,0 +1,67 @@
+/** Numbers, times and names as people read them. */
+
+const CHIPS: Record<string, string> = {
+  esp32: 'ESP32',
+  esp32s2: 'ESP32-S2',
+  esp32s3: 'ESP32-S3',
+  esp32c2: 'ESP32-C2',
+  esp32c3: 'ESP32-C3',
+  esp32c5: 'ESP32-C5',
+  esp32c6: 'ESP32-C6',
+  esp32c61: 'ESP32-C61',
+  esp32h2: 'ESP32-H2',
+  esp32p4: 'ESP32-P4',
+  any: 'any chip',
+};
+
+export const chipName = (chip: string): string => CHIPS[chip] ?? chip;
+
+/** `1482752` as `1.4 MB`: units of 1024, as flash is counted. */
+export function bytes(count: number): string {
+  if (count < 1024) return `${count} B`;
+  if (count < 1024 * 1024) return `${Math.round(count / 1024)} KB`;
+  return `${(count / 1024 / 1024).toFixed(1)} MB`;
+}
+
+/** With a comma at every thousand. */
+export const count = (n: number): string => n.toLocaleString('en-US');
+
+/** `9` as `0:09`, `3723` as `1:02:03`. */
+export function duration(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  const two = (n: number) => String(n).padStart(2, '0');
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 60) return `${minutes}:${two(whole % 60)}`;
+  return `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(whole % 60)}`;
+}
+
+/** A length of time in its largest unit: `3 d`, `2 h`, `8 s`. */
+export function span(seconds: number): string {
+  if (seconds < 60) return `${Math.max(0, Math.floor(seconds))} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86_400)} d`;
+}
+
+export function ago(now: number, then: number | null): string {
+  if (then === null) return 'never';
+  return now - then < 6 ? 'just now' : `${span(now - then)} ago`;
+}
+
+const DATE = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
+const TIME = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
+
+export const date = (seconds: number): string => DATE.format(seconds * 1000);
+export const dateTime = (seconds: number): string =>
+  `${DATE.format(seconds * 1000)}, ${TIME.format(seconds * 1000)}`;
+
+/** The ends of a digest: `9f2c…a71e`. */
+export const shortHash = (hash: string, ends = 4): string =>
+  hash.length <= ends * 2 + 1 ? hash : `${hash.slice(0, ends)}…${hash.slice(-ends)}`;
+
+/** `1 device`, `2 devices`. */
+export const plural = (n: number, one: string, many = `${one}s`): string =>
+  `${count(n)} ${n === 1 ? one : many}`;
+
+export const fileName = (path: string): string =>
+  path.split(/[\\/]/).filter(Boolean).at(-1) ?? path;

@@ -1,0 +1,111 @@
+/** What the window offers for a device and a release: an update, or the reason why not. */
+import type { Device, ErrorInfo, Job, Part, Release } from '../bindings/dto';
+import { chipName } from '../format';
+
+export type Offer =
+  /** Nothing to offer: no release of this product is here. */
+  | { kind: 'none' }
+  | { kind: 'update' }
+  /** It is offline; the job waits for it. */
+  | { kind: 'queue' }
+  /** It went back from this very release; only on purpose again. */
+  | { kind: 'again' }
+  | { kind: 'current' }
+  | { kind: 'running'; job: Job }
+  /** `short` fits the row, `why` is the sentence, with what to do in `help`. */
+  | { kind: 'off'; code: string; short: string; why: string; help: string };
+
+const off = (code: string, short: string, why: string, help: string): Offer => ({
+  kind: 'off',
+  code,
+  short,
+  why,
+  help,
+});
+
+/** The row's words for codes with which a device says that it takes no update now. */
+const BLOCKED: Record<string, string> = {
+  no_trust: 'has no keys',
+  unknown_key: 'trusts none of your keys',
+  trial_running: 'trial running',
+  busy: 'busy',
+  bad_layout: 'no update slots',
+};
+
+export function offer(device: Device, release: Release | undefined, job: Job | undefined): Offer {
+  if (job && job.phase !== 'ended') return { kind: 'running', job };
+  if (device.blocked) return blocked(device.blocked);
+  if (!release) return { kind: 'none' };
+  if (release.product !== device.product) {
+    return off(
+      'wrong_product',
+      'other product',
+      `${device.name} is ${device.product}, the release is for ${release.product}.`,
+      'Choose a release made for this product.',
+    );
+  }
+  if (release.chip !== 'any' && release.chip !== device.chip) {
+    return off(
+      'wrong_chip',
+      'other chip',
+      `${device.name} has an ${chipName(device.chip)}, the release is for ${chipName(release.chip)}.`,
+      'Choose a release built for this chip.',
+    );
+  }
+  if (runs(device, release)) return { kind: 'current' };
+  if (!device.trusts.includes(release.keyId)) {
+    return off(
+      'unknown_key',
+      'does not trust its key',
+      `${device.name} does not trust the key ${release.keyId} that signed ${release.version}.`,
+      'Sign the release with a key that the board trusts, or re-key the board over USB.',
+    );
+  }
+  if (device.sequence !== null && release.sequence < device.sequence) {
+    return off(
+      'lower_sequence',
+      'runs a newer one',
+      `${device.name} has confirmed sequence ${device.sequence}; ${release.version} is sequence ${release.sequence}.`,
+      'To go back on purpose, use “Go back to this” in Releases.',
+    );
+  }
+  if (device.sequence === release.sequence && device.release !== release.id) {
+    return off(
+      'sequence_conflict',
+      'same sequence',
+      `${device.name} has confirmed another release with sequence ${release.sequence}.`,
+      'Sign one of the two again with a higher sequence.',
+    );
+  }
+  if (needsOther(release.app, device.appSha256) || needsOther(release.files, device.filesSha256)) {
+    return off(
+      'wrong_base',
+      'needs another base',
+      `${release.version} builds on a part that ${device.name} does not run.`,
+      'Use a release that carries the missing part.',
+    );
+  }
+  const last = device.lastUpdate;
+  if (last && last.release === release.id && last.end === 'rolled_back') return { kind: 'again' };
+  return device.online ? { kind: 'update' } : { kind: 'queue' };
+}
+
+/** Up to date compares digests, never version text. */
+export function runs(device: Device, release: Release): boolean {
+  return same(release.app, device.appSha256) && same(release.files, device.filesSha256);
+}
+
+const same = (part: Part, running: string | null): boolean =>
+  part.kind === 'any' || part.sha256 === running;
+
+const needsOther = (part: Part, running: string | null): boolean =>
+  part.kind === 'running' && part.sha256 !== running;
+
+function blocked(error: ErrorInfo): Offer {
+  return off(error.code, BLOCKED[error.code] ?? error.message, sentence(error.message), error.help);
+}
+
+const sentence = (text: string): string => {
+  const capital = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(capital) ? capital : `${capital}.`;
+};
