@@ -1,26 +1,30 @@
-//! What a request gets, decided without any I/O.
-//!
-//! [`answer`] is the whole meaning of the server. The axum router and the connection loop only turn
-//! a request into a [`Query`] and an [`Answer`] into bytes, so both say the same thing.
+//! What a request gets: the preconditions and ranges of RFC 9110, over content that never changes.
 
 use std::ops::Range;
 
-use airlift_wire::{Digest, ErrorCode, digest::parse_hex};
+use airlift_wire::{Digest, digest::parse_hex};
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version,
+        header::{
+            ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST,
+            IF_MATCH, IF_NONE_MATCH, IF_RANGE, ORIGIN, RANGE, X_CONTENT_TYPE_OPTIONS,
+        },
+    },
+};
 use bytes::Bytes;
-use http::StatusCode;
 
 use crate::{
     Store,
     range::{self, Wanted},
+    refusal::Refusal,
     text::{Text, entity_tag},
 };
 
-/// Methods that a known path answers, as its `Allow` field says them.
-const ALLOWED: &str = "GET, HEAD";
 /// What a digest names never changes: caches may keep it for a year and need not ask again.
-const IMMUTABLE: &str = "public, max-age=31536000, immutable";
-/// Refusals are about now: the same URL may exist after the next release is offered.
-const NO_STORE: &str = "no-store";
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
 /// Which kind of content a URL names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,13 +38,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn content_type(self) -> &'static str {
-        match self {
-            Self::Envelope => "application/cose",
-            Self::Blob | Self::Index => "application/octet-stream",
-        }
-    }
-
     fn find(self, store: &dyn Store, digest: &Digest) -> Option<Bytes> {
         match self {
             Self::Envelope => store.envelope(digest),
@@ -48,221 +45,108 @@ impl Kind {
             Self::Index => store.index(digest),
         }
     }
-}
 
-/// A field that may be there once: a request that repeats it means nothing by it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Field<'a> {
-    #[default]
-    Absent,
-    Once(&'a [u8]),
-    Repeated,
-}
-
-impl<'a> Field<'a> {
-    pub(crate) fn add(&mut self, value: &'a [u8]) {
-        *self = match self {
-            Self::Absent => Self::Once(value),
-            Self::Once(_) | Self::Repeated => Self::Repeated,
-        };
+    fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Envelope => "application/cose",
+            Self::Blob | Self::Index => "application/octet-stream",
+        })
     }
 }
 
-/// The parts of a request that an answer depends on.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Query<'a> {
-    pub(crate) method: &'a str,
-    /// The path as sent, without the query component: no escape is decoded, for a digest has none.
-    pub(crate) path: &'a str,
-    pub(crate) origin: Field<'a>,
-    pub(crate) range: Field<'a>,
-    pub(crate) if_match: Field<'a>,
-    pub(crate) if_none_match: Field<'a>,
-    pub(crate) if_range: Field<'a>,
-}
-
-impl<'a> Query<'a> {
-    /// Notes a header field when it matters. `name` may have any case.
-    pub(crate) fn field(&mut self, name: &str, value: &'a [u8]) {
-        let slot = match name.len() {
-            5 if name.eq_ignore_ascii_case("range") => &mut self.range,
-            6 if name.eq_ignore_ascii_case("origin") => &mut self.origin,
-            8 if name.eq_ignore_ascii_case("if-range") => &mut self.if_range,
-            8 if name.eq_ignore_ascii_case("if-match") => &mut self.if_match,
-            13 if name.eq_ignore_ascii_case("if-none-match") => &mut self.if_none_match,
-            _ => return,
-        };
-        slot.add(value);
-    }
-}
-
-/// Why a request is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    Malformed,
-    HeadTooLong,
-    OriginRefused,
-    NotFound,
-    MethodNotAllowed,
-    PreconditionFailed,
-    RangeNotSatisfiable { len: usize },
-}
-
-impl Refusal {
-    fn status(self) -> StatusCode {
-        match self {
-            Self::Malformed => StatusCode::BAD_REQUEST,
-            Self::HeadTooLong => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::OriginRefused => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
-            Self::RangeNotSatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
-        }
-    }
-
-    /// The body, JSON. The words hold nothing that would need escaping.
-    fn body(self) -> String {
-        let (code, message) = match self {
-            Self::Malformed => (ErrorCode::BadRequest, "this is not an HTTP/1.1 request"),
-            Self::HeadTooLong => (ErrorCode::BadRequest, "the head of the request is too long"),
-            Self::OriginRefused => (
-                ErrorCode::BadRequest,
-                "requests that come from a web page are refused",
-            ),
-            Self::NotFound => (
-                ErrorCode::NoSuchRelease,
-                "no release that is offered has this",
-            ),
-            Self::MethodNotAllowed => (ErrorCode::BadRequest, "only GET and HEAD are answered"),
-            Self::PreconditionFailed => (
-                ErrorCode::BadRequest,
-                "the content is not the one that If-Match names",
-            ),
-            Self::RangeNotSatisfiable { .. } => (
-                ErrorCode::BadRequest,
-                "the range holds no byte of the content",
-            ),
-        };
-        format!(r#"{{"code":"{code}","message":"{message}"}}"#)
-    }
-}
-
-/// Content found for a request.
-#[derive(Clone, Debug)]
+/// Content for a request.
+#[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) kind: Kind,
     pub(crate) digest: Digest,
     /// Length of the whole content.
     pub(crate) len: usize,
-    /// The bytes of it that the answer is about.
+    /// What of it is sent.
     pub(crate) range: Range<usize>,
+    partial: bool,
+    body: Bytes,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) enum Outcome {
-    /// 200 or, when `partial`, 206.
-    Content { found: Found, partial: bool },
-    /// 304.
+/// How a request ends that is not refused.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Content(Found),
     NotModified(Digest),
-    /// `len` is the length of the JSON that a GET gets.
-    Refused { refusal: Refusal, len: usize },
 }
 
-/// An answer, complete but for what the connection adds (`Date`, `Connection`).
-#[derive(Clone, Debug)]
-pub(crate) struct Answer {
-    pub(crate) outcome: Outcome,
-    /// What goes after the head: empty for HEAD and 304.
-    pub(crate) body: Bytes,
-}
-
-/// Answers `query` from `store`.
-pub(crate) fn answer(store: &dyn Store, query: &Query<'_>) -> Answer {
-    let head = query.method == "HEAD";
-    match find(store, query) {
-        Ok((outcome, body)) => Answer {
-            outcome,
-            body: if head { Bytes::new() } else { body },
-        },
-        Err(refusal) => Answer::refuse(refusal, head),
-    }
-}
-
-/// The steps in the order of RFC 9110 section 13.2.2.
-fn find(store: &dyn Store, query: &Query<'_>) -> Result<(Outcome, Bytes), Refusal> {
+/// What every path asks of a request, before its path matters.
+pub(crate) fn admit(request: &Request) -> Result<(), Refusal> {
     // Devices and command lines send no Origin; a page in somebody's browser does.
-    if query.origin != Field::Absent {
-        return Err(Refusal::OriginRefused);
+    if request.headers().contains_key(ORIGIN) {
+        return Err(Refusal::FromWebPage);
     }
-    let (kind, name) = split(query.path).ok_or(Refusal::NotFound)?;
-    if !matches!(query.method, "GET" | "HEAD") {
-        return Err(Refusal::MethodNotAllowed);
+    // RFC 9112 section 3.2 has it this strict.
+    if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1
+    {
+        return Err(Refusal::NoHost);
     }
+    Ok(())
+}
+
+/// Answers a request for content of `kind`, in the order of RFC 9110 section 13.2.2.
+pub(crate) fn answer(store: &dyn Store, kind: Kind, request: &Request) -> Result<Answer, Refusal> {
+    admit(request)?;
+    let (method, headers) = (request.method(), request.headers());
+    if *method != Method::GET && *method != Method::HEAD {
+        return Err(Refusal::Method);
+    }
+    // The path as sent: no escape is decoded, for a digest has none.
+    let name = request.uri().path().rsplit('/').next().unwrap_or_default();
     let digest = parse_hex(name).map(Digest).ok_or(Refusal::NotFound)?;
     let whole = kind.find(store, &digest).ok_or(Refusal::NotFound)?;
     let tag = entity_tag(&digest);
 
-    match query.if_match {
-        Field::Once(tags) if !any_tag(tags, &tag, Comparison::Strong) => {
-            return Err(Refusal::PreconditionFailed);
-        }
-        _ => {}
+    if headers.contains_key(IF_MATCH) && !lists(headers, &IF_MATCH, &tag, Comparison::Strong) {
+        return Err(Refusal::IfMatch);
     }
-    if let Field::Once(tags) = query.if_none_match
-        && any_tag(tags, &tag, Comparison::Weak)
-    {
-        return Ok((Outcome::NotModified(digest), Bytes::new()));
+    if lists(headers, &IF_NONE_MATCH, &tag, Comparison::Weak) {
+        return Ok(Answer::NotModified(digest));
     }
-
     let len = whole.len();
-    let (range, partial) = match wanted(query, &tag, len) {
+    let (range, partial) = match wanted(method, headers, &tag, len) {
         Wanted::Whole => (0..len, false),
         Wanted::Part(range) => (range, true),
-        Wanted::Nothing => return Err(Refusal::RangeNotSatisfiable { len }),
+        Wanted::Nothing => return Err(Refusal::Range { len }),
     };
-    let body = if partial {
-        whole.slice(range.clone())
+    let body = if *method == Method::HEAD {
+        Bytes::new()
     } else {
-        whole
+        whole.slice(range.clone())
     };
-    Ok((
-        Outcome::Content {
-            found: Found {
-                kind,
-                digest,
-                len,
-                range,
-            },
-            partial,
-        },
+    Ok(Answer::Content(Found {
+        kind,
+        digest,
+        len,
+        range,
+        partial,
         body,
-    ))
+    }))
 }
 
-fn split(path: &str) -> Option<(Kind, &str)> {
-    let (kind, name) = path.strip_prefix("/v1/")?.split_once('/')?;
-    let kind = match kind {
-        "blobs" => Kind::Blob,
-        "indexes" => Kind::Index,
-        "releases" => Kind::Envelope,
-        _ => return None,
-    };
-    // A further segment makes it a path that nobody answers, whatever the method.
-    (!name.is_empty() && !name.contains('/')).then_some((kind, name))
-}
-
-fn wanted(query: &Query<'_>, tag: &[u8], len: usize) -> Wanted {
+fn wanted(method: &Method, headers: &HeaderMap, tag: &[u8], len: usize) -> Wanted {
     // Section 14.2: a range is defined for GET alone.
-    let (Field::Once(range), "GET") = (query.range, query.method) else {
+    let (Some(range), true) = (once(headers, &RANGE), *method == Method::GET) else {
         return Wanted::Whole;
     };
-    match query.if_range {
-        Field::Absent => range::resolve(range, len),
-        // Strong comparison; a date never matches, for nothing here has a Last-Modified.
-        Field::Once(condition) if condition.trim_ascii() == tag => range::resolve(range, len),
-        Field::Once(_) | Field::Repeated => Wanted::Whole,
+    // Strong comparison; a date never matches, for nothing here has a Last-Modified.
+    if headers.contains_key(IF_RANGE)
+        && once(headers, &IF_RANGE).is_none_or(|condition| condition.trim_ascii() != tag)
+    {
+        return Wanted::Whole;
     }
+    range::resolve(range, len)
+}
+
+/// The value of a field that is no list: one that is repeated means nothing.
+fn once<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    values.next().is_none().then_some(value.as_bytes())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -271,80 +155,60 @@ enum Comparison {
     Weak,
 }
 
-/// Whether a list of entity tags, or `*`, has `tag` (RFC 9110 section 8.8.3.2).
+/// Whether a field lists `tag`, or everything with `*` (RFC 9110 section 8.8.3.2).
 ///
 /// A tag of ours holds no comma, so splitting at one inside a foreign tag cannot make a match.
-fn any_tag(list: &[u8], tag: &[u8], comparison: Comparison) -> bool {
-    list.trim_ascii() == b"*"
-        || list
-            .split(|&byte| byte == b',')
-            .map(<[u8]>::trim_ascii)
-            .any(|item| {
-                item == tag
-                    || (comparison == Comparison::Weak && item.strip_prefix(b"W/") == Some(tag))
-            })
+fn lists(headers: &HeaderMap, name: &HeaderName, tag: &[u8], comparison: Comparison) -> bool {
+    let matches = |item: &[u8]| {
+        item == b"*"
+            || item == tag
+            || (comparison == Comparison::Weak && item.strip_prefix(b"W/") == Some(tag))
+    };
+    let mut lines = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    lines.any(|line| {
+        line.split(|&byte| byte == b',')
+            .any(|item| matches(item.trim_ascii()))
+    })
 }
 
 impl Answer {
-    pub(crate) fn refuse(refusal: Refusal, head: bool) -> Self {
-        let body = refusal.body();
-        Self {
-            outcome: Outcome::Refused {
-                refusal,
-                len: body.len(),
-            },
-            body: if head { Bytes::new() } else { body.into() },
+    pub(crate) fn respond(self) -> Response<Body> {
+        let mut response = Response::new(Body::empty());
+        let headers = response.headers_mut();
+        // Ten fields with Date, without growing on the way.
+        headers.reserve(8);
+        headers.insert(CACHE_CONTROL, IMMUTABLE);
+        let found = match self {
+            Self::Content(found) => found,
+            Self::NotModified(digest) => {
+                headers.insert(ETAG, Text::new().bytes(&entity_tag(&digest)).value());
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                return response;
+            }
+        };
+        headers.insert(ETAG, Text::new().bytes(&entity_tag(&found.digest)).value());
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        headers.insert(CONTENT_TYPE, found.kind.content_type());
+        measure(headers, found.range.len());
+        if found.partial {
+            let text = Text::new()
+                .words("bytes ")
+                .number(found.range.start)
+                .words("-");
+            let text = text
+                .number(found.range.end - 1)
+                .words("/")
+                .number(found.len);
+            headers.insert(CONTENT_RANGE, text.value());
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
+        *response.body_mut() = Body::from(found.body);
+        response
     }
+}
 
-    pub(crate) fn status(&self) -> StatusCode {
-        match &self.outcome {
-            Outcome::Content { partial: false, .. } => StatusCode::OK,
-            Outcome::Content { partial: true, .. } => StatusCode::PARTIAL_CONTENT,
-            Outcome::NotModified(_) => StatusCode::NOT_MODIFIED,
-            Outcome::Refused { refusal, .. } => refusal.status(),
-        }
-    }
-
-    /// Hands out every header field, each name once.
-    pub(crate) fn fields(&self, mut put: impl FnMut(&'static str, &[u8])) {
-        match &self.outcome {
-            Outcome::Content { found, partial } => {
-                let Found {
-                    kind,
-                    digest,
-                    len,
-                    range,
-                } = found;
-                put("Content-Type", kind.content_type().as_bytes());
-                put("Content-Length", Text::new().number(range.len()).as_bytes());
-                if *partial {
-                    let text = Text::new().words("bytes ").number(range.start).words("-");
-                    let text = text.number(range.end - 1).words("/").number(*len);
-                    put("Content-Range", text.as_bytes());
-                }
-                put("ETag", &entity_tag(digest));
-                put("Accept-Ranges", b"bytes");
-                put("Cache-Control", IMMUTABLE.as_bytes());
-            }
-            Outcome::NotModified(digest) => {
-                put("ETag", &entity_tag(digest));
-                put("Cache-Control", IMMUTABLE.as_bytes());
-            }
-            Outcome::Refused { refusal, len } => {
-                put("Content-Type", b"application/json");
-                put("Content-Length", Text::new().number(*len).as_bytes());
-                match refusal {
-                    Refusal::MethodNotAllowed => put("Allow", ALLOWED.as_bytes()),
-                    Refusal::RangeNotSatisfiable { len } => {
-                        let text = Text::new().words("bytes */").number(*len);
-                        put("Content-Range", text.as_bytes());
-                    }
-                    _ => {}
-                }
-                put("Cache-Control", NO_STORE.as_bytes());
-            }
-        }
-        put("X-Content-Type-Options", b"nosniff");
-    }
+/// The fields of an answer with a body of `len` bytes, whose type nobody is to guess.
+pub(crate) fn measure(headers: &mut HeaderMap, len: usize) {
+    headers.insert(CONTENT_LENGTH, Text::new().number(len).value());
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }

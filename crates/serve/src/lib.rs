@@ -1,11 +1,12 @@
 //! The chunk server
 mod answer;
+mod bounded;
 mod connection;
 mod error;
-mod http1;
 mod listen;
 mod observe;
 mod range;
+mod refusal;
 mod router;
 mod server;
 mod store;
@@ -14,10 +15,9 @@ mod text;
 pub use self::{
     answer::Kind,
     error::Error,
-    http1::{MAX_FIELDS, MAX_HEAD},
     listen::{DEFAULT_PORT, PORTS_TRIED, bind, bind_from},
     observe::{Observations, Observer, Served, observer},
-    router::router,
-    server::{Limits, Options, Server},
+    router::{observed_router, router},
+    server::{Limits, Server},
     store::{DEFAULT_STORE_LIMIT, MemoryStore, Store},
 };

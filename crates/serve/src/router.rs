@@ -1,50 +1,89 @@
-//! The server as an axum router: for tests without sockets, and for hosts that have their own.
+//! The server's routes.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
     body::Body,
     extract::{ConnectInfo, Request, State},
-    http::{HeaderName, HeaderValue, Response},
-    routing::any,
+    http::{Method, Response},
+    routing::{MethodRouter, any},
 };
-use std::net::SocketAddr;
 
 use crate::{
-    Store,
-    answer::{self, Query},
+    Kind, Observer, Served, Store,
+    answer::{self, Answer, Found},
+    refusal::Refusal,
 };
 
-/// The chunk server over `store`.
+/// The chunk server over `store`: the whole of it, for any server that takes an axum router.
 pub fn router<S: Store>(store: Arc<S>) -> Router {
-    Router::new()
-        .route("/v1/releases/{id}", any(handle::<S>))
-        .route("/v1/blobs/{sha256}", any(handle::<S>))
-        .route("/v1/indexes/{sha256}", any(handle::<S>))
-        .fallback(handle::<S>)
-        .with_state(store)
+    routes(Content {
+        store,
+        observer: None,
+    })
 }
 
-async fn handle<S: Store>(State(store): State<Arc<S>>, request: Request) -> Response<Body> {
-    let mut query = Query {
-        method: request.method().as_str(),
-        path: request.uri().path(),
-        ..Query::default()
-    };
-    for (name, value) in request.headers() {
-        query.field(name.as_str(), value.as_bytes());
-    }
-    let answer = answer::answer(&*store, &query);
-    let _ = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let mut response = Response::new(());
-    *response.status_mut() = answer.status();
-    let headers = response.headers_mut();
-    answer.fields(|name, value| {
-        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_bytes(value))
+/// As [`router`], and tells `observer` what it serves to whom.
+///
+/// Only under a server that says who the peer is ([`ConnectInfo`], as [`Server`](crate::Server)
+/// does) there is something to report.
+pub fn observed_router<S: Store>(store: Arc<S>, observer: Observer) -> Router {
+    routes(Content {
+        store,
+        observer: Some(observer),
+    })
+}
+
+struct Content {
+    store: Arc<dyn Store>,
+    observer: Option<Observer>,
+}
+
+fn routes(content: Content) -> Router {
+    Router::new()
+        .route("/v1/releases/{id}", of(Kind::Envelope))
+        .route("/v1/blobs/{sha256}", of(Kind::Blob))
+        .route("/v1/indexes/{sha256}", of(Kind::Index))
+        .fallback(nothing)
+        .with_state(Arc::new(content))
+}
+
+/// Every method: which ones are allowed is part of the answer.
+fn of(kind: Kind) -> MethodRouter<Arc<Content>> {
+    any(
+        move |State(content): State<Arc<Content>>, request: Request| async move {
+            match answer::answer(&*content.store, kind, &request) {
+                Ok(answer) => {
+                    if let Answer::Content(found) = &answer {
+                        content.report(&request, found);
+                    }
+                    answer.respond()
+                }
+                Err(refusal) => refusal.respond(request.method()),
+            }
+        },
+    )
+}
+
+async fn nothing(request: Request) -> Response<Body> {
+    let refusal = answer::admit(&request).err().unwrap_or(Refusal::NotFound);
+    refusal.respond(request.method())
+}
+
+impl Content {
+    fn report(&self, request: &Request, found: &Found) {
+        if let Some(observer) = &self.observer
+            && *request.method() == Method::GET
+            && let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>()
         {
-            headers.insert(name, value);
+            observer.report(Served {
+                peer: *peer,
+                kind: found.kind,
+                digest: found.digest,
+                range: found.range.clone(),
+                len: found.len,
+            });
         }
-    });
-    response.map(|()| Body::from(answer.body))
+    }
 }

@@ -8,50 +8,40 @@ use std::{
     time::Duration,
 };
 
+use axum::Router;
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Error, Observer, Store,
+    Error,
     connection::{self, Shared},
 };
 
-/// What a client may take of the server's time and memory.
+/// What clients may take of the server's time and memory.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Connections at once; one more is closed as soon as it is accepted.
     pub connections: usize,
-    /// From the first byte of a request (or from connecting) to the end of its head.
-    pub head: Duration,
-    /// How long a connection may be silent between requests.
-    pub idle: Duration,
-    /// How long a client may take nothing of an answer that is being sent.
-    pub write: Duration,
+    /// From the last byte of an answer (at first, from connecting) to the end of the next request's
+    /// head: how long a connection may be idle, or its requests may trickle in.
+    pub request: Duration,
+    /// How long a client may take no byte of an answer that is being sent.
+    pub stall: Duration,
     /// How long answers that are being sent may go on after [`Server::stop`].
     pub grace: Duration,
 }
 
 impl Default for Limits {
-    /// 1024 connections, 10 s for a head, 75 s idle, 20 s for a stalled reader, 2 s to stop.
+    /// 1024 connections, 60 s from answer to request, 20 s for a stalled reader, 2 s to stop.
     fn default() -> Self {
         Self {
             connections: 1024,
-            head: Duration::from_secs(10),
-            // Longer than a device takes to erase and write what it fetched, read-back included.
-            idle: Duration::from_secs(75),
-            write: Duration::from_secs(20),
+            // Many times what a device takes to erase, write and read back what it fetched.
+            request: Duration::from_secs(60),
+            stall: Duration::from_secs(20),
             grace: Duration::from_secs(2),
         }
     }
-}
-
-/// How a server is set up.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// What a client may take.
-    pub limits: Limits,
-    /// Who is told what was served.
-    pub observer: Option<Observer>,
 }
 
 /// A running server. Dropping it ends it at once; [`stop`](Self::stop) lets answers finish.
@@ -71,7 +61,7 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Serves `store` on `listener` (from [`bind`](crate::bind)).
+    /// Serves `router` on `listener` (from [`bind`](crate::bind)).
     ///
     /// It runs on one thread of its own, so that neither the caller's work delays a transfer nor a
     /// transfer the caller's work; it needs no runtime and may be called inside one.
@@ -79,19 +69,11 @@ impl Server {
     /// # Errors
     ///
     /// [`Error::Start`] when the thread or its event loop cannot be made.
-    pub fn start<S: Store>(
-        listener: TcpListener,
-        store: Arc<S>,
-        options: Options,
-    ) -> Result<Self, Error> {
-        Self::start_dyn(listener, store, options).map_err(Error::Start)
+    pub fn start(listener: TcpListener, router: Router, limits: Limits) -> Result<Self, Error> {
+        Self::spawn(listener, router, limits).map_err(Error::Start)
     }
 
-    fn start_dyn(
-        listener: TcpListener,
-        store: Arc<dyn Store>,
-        options: Options,
-    ) -> io::Result<Self> {
+    fn spawn(listener: TcpListener, router: Router, limits: Limits) -> io::Result<Self> {
         let local_addr = listener.local_addr()?;
         listener.set_nonblocking(true)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -104,9 +86,8 @@ impl Server {
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
         let (end, ended) = oneshot::channel();
         let shared = Arc::new(Shared {
-            store,
-            observer: options.observer,
-            limits: options.limits,
+            router,
+            limits,
             stop: stop.clone(),
         });
         let aborted = abort.clone();
@@ -171,8 +152,6 @@ async fn accept(
     loop {
         match listener.accept().await {
             Ok((stream, peer)) if connections.len() < shared.limits.connections => {
-                // A head and the end of a range are often small segments: nothing may hold them back.
-                let _ = stream.set_nodelay(true);
                 connections.spawn(connection::serve(stream, peer, shared.clone()));
             }
             Ok((stream, _)) => drop(stream),

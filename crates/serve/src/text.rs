@@ -1,6 +1,7 @@
-//! Field values written without the heap and without `core::fmt`: there are several in each answer.
+//! Field values put together without `core::fmt` and on the stack: each answer has several.
 
 use airlift_wire::Digest;
+use axum::http::HeaderValue;
 
 /// Three 64-bit numbers with the words of a `Content-Range` between them are 68 bytes.
 const CAPACITY: usize = 72;
@@ -19,20 +20,29 @@ impl Text {
         }
     }
 
-    pub(crate) fn words(mut self, words: &str) -> Self {
+    pub(crate) fn bytes(mut self, bytes: &[u8]) -> Self {
         let rest = &mut self.bytes[self.len..];
-        let len = words.len().min(rest.len());
-        rest[..len].copy_from_slice(&words.as_bytes()[..len]);
+        let len = bytes.len().min(rest.len());
+        rest[..len].copy_from_slice(&bytes[..len]);
         self.len += len;
         self
     }
 
+    pub(crate) fn words(self, words: &str) -> Self {
+        self.bytes(words.as_bytes())
+    }
+
     pub(crate) fn number(self, number: usize) -> Self {
-        self.words(itoa::Buffer::new().format(number))
+        self.bytes(itoa::Buffer::new().format(number).as_bytes())
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
+    }
+
+    /// As a field value; empty if it is none, which no caller's text is.
+    pub(crate) fn value(&self) -> HeaderValue {
+        HeaderValue::from_bytes(self.as_bytes()).unwrap_or(HeaderValue::from_static(""))
     }
 }
 
