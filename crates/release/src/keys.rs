@@ -27,7 +27,7 @@ use zeroize::{Zeroize, Zeroizing};
 /// Longest key file that is read, in bytes; a PEM of one key has a few hundred.
 pub const MAX_KEY_FILE: u64 = 16 * 1024;
 /// Most memory that opening an encrypted key may take (scrypt: 128 * N * r), in bytes.
-const MAX_SCRYPT_MEMORY: u64 = 256 * 1024 * 1024;
+const MAX_SCRYPT_MEMORY: u64 = 64 * 1024 * 1024;
 /// Most rounds of PBKDF2 that opening an encrypted key may take.
 const MAX_PBKDF2_ROUNDS: u32 = 10_000_000;
 

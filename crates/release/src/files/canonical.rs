@@ -84,16 +84,20 @@ pub fn check_canonical(bytes: &[u8]) -> Result<Listing, Error> {
             };
         }
         let entry = tar::parse(block).map_err(refuse)?;
-        if let Some(last) = listing.entries.last() {
-            let is_folder_too = entry.path.strip_suffix('/').unwrap_or(entry.path);
-            let clash = entry.kind == Kind::Folder
-                && listing
-                    .entries
-                    .binary_search_by(|e| e.path.as_str().cmp(is_folder_too))
-                    .is_ok();
-            if last.path.as_str() >= entry.path || clash {
-                return Err(refuse(TarError::Order));
-            }
+        let before = &listing.entries;
+        if before
+            .last()
+            .is_some_and(|last| last.path.as_str() >= entry.path)
+        {
+            return Err(refuse(TarError::Order));
+        }
+        // `a`, `a.py`, `a/` are sorted, but no file system holds both `a` and `a/`.
+        let as_file = entry.path.strip_suffix('/').unwrap_or_default();
+        if before
+            .binary_search_by(|e| e.path.as_str().cmp(as_file))
+            .is_ok()
+        {
+            return Err(refuse(TarError::Order));
         }
         let parent = tar::parent(entry.path);
         if !parent.is_empty() && !folders.contains(parent) {
