@@ -27,6 +27,9 @@ pub struct ErrorInfo {
 #[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct Snapshot {
+    /// Number of the last event that this already contains; later ones are still to be applied.
+    #[ts(as = "Option<u32>", optional)]
+    pub seq: u32,
     /// All known devices.
     pub devices: Vec<Device>,
     /// The library, newest first.
@@ -343,6 +346,9 @@ pub struct RefusedChunk {
 #[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct JobDetail {
+    /// Number of the last event that this already contains; later ones are still to be applied.
+    #[ts(as = "Option<u32>", optional)]
+    pub seq: u32,
     /// The job.
     pub job: Job,
     /// A digit a chunk (the place of its [`ChunkState`]), app then files, in the order of
@@ -365,6 +371,18 @@ pub struct ChunkRun {
     pub count: u32,
     /// New state.
     pub state: ChunkState,
+}
+
+/// An event and its number. Numbers rise by one; a gap means that the listener was too slow and
+/// needs a new [`Snapshot`].
+#[derive(Clone, Debug, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
+#[serde(rename_all = "camelCase")]
+pub struct Numbered {
+    /// Number of the event, from 1.
+    pub seq: u32,
+    /// The event.
+    pub event: Event,
 }
 
 /// What the app tells the window, in order, each with the next `seq`.

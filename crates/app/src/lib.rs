@@ -1,5 +1,26 @@
 //! The use cases of Airlift: library, devices, jobs, history, settings.
 //!
-//! Knows nothing of Tauri or clap: the command line and the desktop shell are thin fronts on it.
+//! Knows nothing of Tauri or clap: the command line and the desktop shell are thin fronts on
+//! [`Airlift`]. What they see is in [`dto`]; what can go wrong is in [`Error`], which turns into the
+//! one sentence, code and advice of [`dto::ErrorInfo`].
+//!
+//! | Module | What it keeps |
+//! | --- | --- |
+//! | [`home`] | the folder that all running Airlifts share, and who of them is alive |
+//! | [`job`] | one device's update to one release, as a state machine without I/O |
+//! | [`events`] | numbered events for whoever listens |
+//!
+//! Non-goals: formats (`wire`), making and opening releases (`release`), serving them (`serve`),
+//! finding devices (`discover`).
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+mod airlift;
+pub mod clock;
 pub mod dto;
+mod error;
+pub mod events;
+pub mod home;
+pub mod job;
+
+pub use airlift::{Airlift, Options};
+pub use error::Error;

@@ -445,6 +445,10 @@ canRetry: boolean, };
  */
 export type JobDetail = { 
 /**
+ * Number of the last event that this already contains; later ones are still to be applied.
+ */
+seq?: number, 
+/**
  * The job.
  */
 job: Job, 
@@ -544,6 +548,20 @@ keyId: string,
  * Passphrase of the key.
  */
 passphrase: string | null, };
+
+/**
+ * An event and its number. Numbers rise by one; a gap means that the listener was too slow and
+ * needs a new [`Snapshot`].
+ */
+export type Numbered = { 
+/**
+ * Number of the event, from 1.
+ */
+seq: number, 
+/**
+ * The event.
+ */
+event: Event, };
 
 /**
  * What a release says of a part.
@@ -745,6 +763,10 @@ release: string | null, };
  * Everything the window needs at start or after a reload.
  */
 export type Snapshot = { 
+/**
+ * Number of the last event that this already contains; later ones are still to be applied.
+ */
+seq?: number, 
 /**
  * All known devices.
  */

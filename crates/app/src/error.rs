@@ -1,0 +1,208 @@
+//! What can go wrong in a use case, as one list.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use airlift_wire::ErrorCode;
+
+use crate::dto::ErrorInfo;
+
+/// Why a use case did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A release, a key or an input for one is refused.
+    #[error(transparent)]
+    Release(#[from] airlift_release::Error),
+    /// A device cannot be found, reached or understood.
+    #[error(transparent)]
+    Discover(#[from] airlift_discover::Error),
+    /// The chunk server does not run.
+    #[error(transparent)]
+    Serve(#[from] airlift_serve::Error),
+    /// A file cannot be read or written.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The database cannot be read or written. It is left as it is.
+    #[error("the database {} cannot be used: {source}", .path.display())]
+    Database {
+        /// Its file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// The database was written by a newer version and is left as it is.
+    #[error("the database {} has version {found}, and this Airlift knows {known}", .path.display())]
+    NewerDatabase {
+        /// Its file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest version that is known here.
+        known: i64,
+    },
+    /// No release of that id in the library.
+    #[error("there is no release {0} in the library")]
+    NoSuchRelease(String),
+    /// No device of that id is known.
+    #[error("no device {0} is known")]
+    NoSuchDevice(String),
+    /// No job of that number, or it has ended.
+    #[error("there is no running job {0}")]
+    NoSuchJob(u32),
+    /// No key of that id or name.
+    #[error("there is no key {0} on this computer")]
+    NoSuchKey(String),
+    /// A release or device cannot be taken for a reason with its own code.
+    #[error("{message}")]
+    Refused {
+        /// The reason.
+        code: ErrorCode,
+        /// One sentence.
+        message: String,
+    },
+    /// What was asked for makes no sense as it is.
+    #[error("{0}")]
+    Usage(String),
+    /// A fault in this program.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// The stable code.
+    pub fn code(&self) -> ErrorCode {
+        use airlift_discover::Error as Discover;
+        match self {
+            Self::Release(error) => error.code(),
+            Self::Discover(Discover::BadAddress { .. } | Discover::Full { .. }) => ErrorCode::Usage,
+            Self::Discover(Discover::Stopped) => ErrorCode::Internal,
+            Self::Discover(_) | Self::NoSuchDevice(_) => ErrorCode::NoSuchDevice,
+            Self::Serve(_) => ErrorCode::CannotListen,
+            Self::Io { .. } => ErrorCode::Io,
+            Self::Database { .. } | Self::NewerDatabase { .. } => ErrorCode::Database,
+            Self::NoSuchRelease(_) => ErrorCode::NoSuchRelease,
+            Self::NoSuchJob(_) => ErrorCode::NoSuchJob,
+            Self::NoSuchKey(_) => ErrorCode::BadKey,
+            Self::Refused { code, .. } => *code,
+            Self::Usage(_) => ErrorCode::Usage,
+            Self::Internal(_) => ErrorCode::Internal,
+        }
+    }
+
+    /// What a person can do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Release(error) => error.help(),
+            Self::NewerDatabase { .. } => {
+                "Start the newer Airlift, or choose another AIRLIFT_HOME."
+            }
+            Self::NoSuchKey(_) => "Look at airlift key list.",
+            _ => self.code().help(),
+        }
+    }
+
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn refused(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self::Refused {
+            code,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<&Error> for ErrorInfo {
+    fn from(error: &Error) -> Self {
+        Self {
+            code: error.code().as_str().to_owned(),
+            message: sentence(&error.to_string()),
+            help: error.help().to_owned(),
+        }
+    }
+}
+
+/// An error of a code, with the code's own help.
+pub(crate) fn info(code: ErrorCode, message: impl AsRef<str>) -> ErrorInfo {
+    ErrorInfo {
+        code: code.as_str().to_owned(),
+        message: sentence(message.as_ref()),
+        help: code.help().to_owned(),
+    }
+}
+
+/// An error as a device or an older row names it: the code may be one that is not known here.
+pub(crate) fn info_named(code: &str, message: &str) -> ErrorInfo {
+    match ErrorCode::parse(code) {
+        Some(code) => info(code, message),
+        None => ErrorInfo {
+            code: code.to_owned(),
+            message: sentence(message),
+            help: "Update Airlift; the device names a reason that this version does not know."
+                .into(),
+        },
+    }
+}
+
+/// A message as a sentence: a capital letter first and a full stop at the end.
+fn sentence(message: &str) -> String {
+    let mut chars = message.trim().chars();
+    let Some(first) = chars.next() else {
+        return String::new();
+    };
+    // A path or a device id at the start keeps its letters.
+    let word = message.split_whitespace().next().unwrap_or_default();
+    let plain = word.chars().all(|c| c.is_ascii_alphabetic());
+    let mut text: String = if plain {
+        first.to_uppercase().chain(chars).collect()
+    } else {
+        message.trim().to_owned()
+    };
+    if !text.ends_with(['.', '!', '?']) {
+        text.push('.');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_at_the_boundary_is_a_sentence_with_a_code_and_help() {
+        let error = Error::NoSuchRelease("ab12".into());
+        let info = ErrorInfo::from(&error);
+        assert_eq!(info.code, "no_such_release");
+        assert_eq!(info.message, "There is no release ab12 in the library.");
+        assert!(!info.help.is_empty());
+    }
+
+    #[test]
+    fn a_path_at_the_start_keeps_its_letters() {
+        let error = Error::io(
+            Path::new("keys/a.pem"),
+            io::Error::from(io::ErrorKind::NotFound),
+        );
+        assert!(ErrorInfo::from(&error).message.starts_with("keys/a.pem: "));
+    }
+
+    #[test]
+    fn a_code_from_a_newer_device_is_passed_on() {
+        let info = info_named("gremlins", "gremlins in the flash");
+        assert_eq!(
+            (info.code.as_str(), info.message.as_str()),
+            ("gremlins", "Gremlins in the flash.")
+        );
+        assert!(info.help.contains("Update Airlift"));
+    }
+}

@@ -1,0 +1,311 @@
+//! What is checked before anything is sent. The device checks all of it again, on its own.
+
+use airlift_discover::DeviceInfo;
+use airlift_discover::device::{SlotState, UpdateEnd, UpdaterState};
+use airlift_wire::ErrorCode;
+
+use crate::dto::{ErrorInfo, Part, Release};
+use crate::error::info;
+
+/// Flash before the first app partition that any table leaves free: bootloader and table.
+const RESERVED: u64 = 0x10000;
+/// App partitions start and end on this (ESP-IDF: "Partition Tables", offset and size).
+const APP_ALIGNMENT: u64 = 0x10000;
+
+/// What preflight found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Send it.
+    Send,
+    /// The device already runs these very parts: nothing to send.
+    Current,
+}
+
+/// Why a device takes no update at all right now, whatever the release.
+pub fn blocked(device: &DeviceInfo) -> Option<ErrorInfo> {
+    if device.trust.is_none() {
+        let message = format!(
+            "{} was given no keys, so it trusts no release",
+            name(device)
+        );
+        return Some(info(ErrorCode::NoTrust, message));
+    }
+    match device.updater.state {
+        UpdaterState::Updating => {
+            let by = device.updater.by.as_deref();
+            let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+            Some(info(
+                ErrorCode::Busy,
+                format!("{} is being updated{by}", name(device)),
+            ))
+        }
+        UpdaterState::Trial => Some(on_trial(device)),
+        _ if matches!(device.running.state, SlotState::New | SlotState::Pending) => {
+            Some(on_trial(device))
+        }
+        _ => None,
+    }
+}
+
+fn on_trial(device: &DeviceInfo) -> ErrorInfo {
+    let version = device.running.version.as_deref().unwrap_or("a new version");
+    let message = format!(
+        "{} runs {version} on trial and has not confirmed it yet",
+        name(device)
+    );
+    info(ErrorCode::TrialRunning, message)
+}
+
+/// Whether a release can go to a device; the first reason against it otherwise.
+pub fn preflight(release: &Release, device: &DeviceInfo, retry: bool) -> Result<Plan, ErrorInfo> {
+    let own_job = matches!(device.updater.state, UpdaterState::Updating)
+        && device
+            .updater
+            .release
+            .is_some_and(|r| r.to_string() == release.id);
+    if let Some(reason) = blocked(device).filter(|_| !own_job) {
+        return Err(reason);
+    }
+    fits_device(release, device)?;
+    if is_current(release, device) {
+        return Ok(Plan::Current);
+    }
+    if let Some(running) = device.running.sequence {
+        let name = name(device);
+        let (new, product) = (release.sequence, &release.product);
+        if new < running {
+            let message =
+                format!("{name} runs sequence {running} of {product}, and this release has {new}");
+            return Err(info(ErrorCode::LowerSequence, message));
+        }
+        let same = device
+            .running
+            .release
+            .is_some_and(|r| r.to_string() == release.id);
+        if new == running && !same {
+            let message = format!("{name} already runs another release with sequence {new}");
+            return Err(info(ErrorCode::SequenceConflict, message));
+        }
+    }
+    if let Some(last) = device.last_update.as_ref().filter(|_| !retry) {
+        let this = last.release.is_some_and(|r| r.to_string() == release.id);
+        if this && last.end == UpdateEnd::RolledBack {
+            let message = format!(
+                "{} tried {} before and went back",
+                name(device),
+                release.version
+            );
+            return Err(info(ErrorCode::RolledBackBefore, message));
+        }
+    }
+    has_base(release, device)?;
+    has_room(release, device)?;
+    Ok(Plan::Send)
+}
+
+/// Whether a release is made for a device at all: its keys, product and chip.
+pub fn fits_device(release: &Release, device: &DeviceInfo) -> Result<(), ErrorInfo> {
+    let name = name(device);
+    if release.product != device.product {
+        let message = format!(
+            "{name} is a {}, and this release is for {}",
+            device.product, release.product
+        );
+        return Err(info(ErrorCode::WrongProduct, message));
+    }
+    if release.chip != "any" && release.chip != device.chip {
+        let message = format!(
+            "{name} has an {}, and this release is for {}",
+            device.chip, release.chip
+        );
+        return Err(info(ErrorCode::WrongChip, message));
+    }
+    let trusted = device.trust.as_ref().is_some_and(|trust| {
+        trust
+            .keys
+            .iter()
+            .chain([&trust.root])
+            .any(|key| key.to_string() == release.key_id)
+    });
+    if !trusted {
+        let message = format!(
+            "{name} does not trust key {}, which signed this",
+            release.key_id
+        );
+        return Err(info(ErrorCode::UnknownKey, message));
+    }
+    Ok(())
+}
+
+/// Whether the device runs, confirmed, exactly the parts that the release names.
+pub fn is_current(release: &Release, device: &DeviceInfo) -> bool {
+    let running = &device.running;
+    // A factory slot that nobody ever updated may have no boot data: it is what runs all the same.
+    !matches!(running.state, SlotState::New | SlotState::Pending)
+        && named(&release.app).or(named(&release.files)).is_some()
+        && matches_part(&release.app, running.app_sha256)
+        && matches_part(&release.files, running.files_sha256)
+}
+
+/// The digest that a release names for a part.
+pub(super) fn named(part: &Part) -> Option<&str> {
+    match part {
+        Part::Carried { sha256, .. } | Part::Running { sha256 } => Some(sha256),
+        Part::Any => None,
+    }
+}
+
+fn matches_part(part: &Part, running: Option<airlift_wire::Digest>) -> bool {
+    named(part).is_none_or(|want| running.is_some_and(|have| have.to_string() == want))
+}
+
+fn has_base(release: &Release, device: &DeviceInfo) -> Result<(), ErrorInfo> {
+    let running = &device.running;
+    for (what, part, have) in [
+        ("app", &release.app, running.app_sha256),
+        ("files", &release.files, running.files_sha256),
+    ] {
+        let Part::Running { sha256 } = part else {
+            continue;
+        };
+        if have.is_some_and(|have| have.to_string() != *sha256) {
+            let message = format!(
+                "this release keeps the {what} of another release than the one that {} runs",
+                name(device)
+            );
+            return Err(info(ErrorCode::WrongBase, message));
+        }
+    }
+    Ok(())
+}
+
+/// Only what certainly cannot fit: the device knows its partitions, this host only the flash size.
+fn has_room(release: &Release, device: &DeviceInfo) -> Result<(), ErrorInfo> {
+    let Part::Carried { size, .. } = release.app else {
+        return Ok(());
+    };
+    let slots = device
+        .slots
+        .iter()
+        .filter(|s| s.slot != airlift_discover::device::Slot::Factory);
+    let slots = slots.count().max(1) as u64;
+    let needed = RESERVED + slots * u64::from(size).next_multiple_of(APP_ALIGNMENT);
+    if device.flash_size > 0 && needed > device.flash_size {
+        let message = format!(
+            "the app has {size} bytes, and {} has {} bytes of flash for {slots} slots of one size",
+            name(device),
+            device.flash_size
+        );
+        return Err(info(ErrorCode::TooBig, message));
+    }
+    Ok(())
+}
+
+/// What to call a device in a sentence.
+pub(crate) fn name(device: &DeviceInfo) -> &str {
+    if device.name.is_empty() {
+        device.id.as_str()
+    } else {
+        &device.name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::tests::{device, release, release_id};
+    use serde_json::json;
+
+    fn refused(release: &Release, device: &DeviceInfo) -> String {
+        preflight(release, device, false).unwrap_err().code
+    }
+
+    #[test]
+    fn a_newer_release_for_this_device_is_sent() {
+        assert_eq!(
+            preflight(&release(8292, 8192), &device(json!({})), false),
+            Ok(Plan::Send)
+        );
+    }
+
+    #[test]
+    fn every_reason_against_it_has_its_own_code() {
+        let good = release(8292, 8192);
+        let plain = device(json!({}));
+        let with = |change: fn(&mut Release)| {
+            let mut other = good.clone();
+            change(&mut other);
+            refused(&other, &plain)
+        };
+        assert_eq!(with(|r| r.product = "lamp".into()), "wrong_product");
+        assert_eq!(with(|r| r.chip = "esp32s3".into()), "wrong_chip");
+        assert_eq!(
+            with(|r| r.key_id = "0000000000000000".into()),
+            "unknown_key"
+        );
+        assert_eq!(with(|r| r.sequence = 4), "lower_sequence");
+        assert_eq!(with(|r| r.sequence = 5), "sequence_conflict");
+        assert_eq!(
+            with(|r| r.files = Part::Running {
+                sha256: "ab".repeat(32)
+            }),
+            "wrong_base"
+        );
+        let big = |r: &mut Release| {
+            r.app = Part::Carried {
+                size: 3 << 20,
+                chunks: 768,
+                sha256: "ab".repeat(32),
+            };
+        };
+        assert_eq!(with(big), "too_big");
+
+        assert_eq!(refused(&good, &device(json!({"trust": null}))), "no_trust");
+        let other = json!({"updater": {"state": "updating", "by": "10.0.0.7"}});
+        assert_eq!(refused(&good, &device(other)), "busy");
+        let trial = json!({"updater": {"state": "trial"}});
+        assert_eq!(refused(&good, &device(trial)), "trial_running");
+        let before = json!({"last_update": {"release": release_id(), "end": "rolled_back"}});
+        assert_eq!(refused(&good, &device(before)), "rolled_back_before");
+    }
+
+    #[test]
+    fn a_release_that_was_rolled_back_is_sent_again_when_asked_for() {
+        let before = json!({"last_update": {"release": release_id(), "end": "rolled_back"}});
+        assert_eq!(
+            preflight(&release(8292, 8192), &device(before), true),
+            Ok(Plan::Send)
+        );
+    }
+
+    #[test]
+    fn a_device_that_is_taking_this_very_release_is_attached_to() {
+        let ours = json!({"updater": {"state": "updating", "release": release_id()}});
+        assert_eq!(
+            preflight(&release(8292, 8192), &device(ours), false),
+            Ok(Plan::Send)
+        );
+    }
+
+    #[test]
+    fn up_to_date_compares_digests_and_neither_version_nor_sequence() {
+        let mut same = release(8292, 8192);
+        let running = device(json!({})).running;
+        same.app = Part::Carried {
+            size: 8292,
+            chunks: 3,
+            sha256: running.app_sha256.unwrap().to_string(),
+        };
+        same.files = Part::Any;
+        same.version = "another text".into();
+        same.sequence = 1;
+        assert_eq!(
+            preflight(&same, &device(json!({})), false),
+            Ok(Plan::Current)
+        );
+        same.files = Part::Running {
+            sha256: "ab".repeat(32),
+        };
+        assert_eq!(refused(&same, &device(json!({}))), "lower_sequence");
+    }
+}
