@@ -150,17 +150,17 @@ fn segments(bytes: &[u8], header: &Header) -> Vec<Segment> {
 
 /// Addresses at which a chip maps its flash (the technical reference manuals, "System and
 /// Memory"). A bootloader has no segment there, and every app has one.
-fn mapped_ranges(chip_id: u16) -> Option<&'static [Range<u32>]> {
-    const SHARED: &[Range<u32>] = &[0x4200_0000..0x4400_0000];
-    const SPLIT: &[Range<u32>] = &[0x3C00_0000..0x3E00_0000, 0x4200_0000..0x4400_0000];
-    Some(match chip_name(chip_id)? {
-        "esp32" => &[0x3F40_0000..0x3F80_0000, 0x400D_0000..0x4040_0000],
-        "esp32s2" => &[0x3F00_0000..0x3FF8_0000, 0x4008_0000..0x4180_0000],
-        "esp32c3" | "esp32s3" | "esp32c2" => SPLIT,
-        "esp32c6" | "esp32h2" | "esp32c61" | "esp32c5" => SHARED,
-        "esp32p4" => &[0x4000_0000..0x4C00_0000],
+fn mapped_ranges(chip_id: u16) -> Option<[Range<u32>; 2]> {
+    let (data, code) = match chip_name(chip_id)? {
+        "esp32" => (0x3F40_0000..0x3F80_0000, 0x400D_0000..0x4040_0000),
+        "esp32s2" => (0x3F00_0000..0x3FF8_0000, 0x4008_0000..0x4180_0000),
+        "esp32c3" | "esp32s3" | "esp32c2" => (0x3C00_0000..0x3E00_0000, 0x4200_0000..0x4400_0000),
+        // Data and code share one range.
+        "esp32c6" | "esp32h2" | "esp32c61" | "esp32c5" => (0..0, 0x4200_0000..0x4400_0000),
+        "esp32p4" => (0..0, 0x4000_0000..0x4C00_0000),
         _ => return None,
-    })
+    };
+    Some([data, code])
 }
 
 /// The kind of a file that starts with `E9` or `FF`.

@@ -309,8 +309,7 @@ fn check_cost(scheme: &pkcs5::EncryptionScheme) -> Result<(), Error> {
         pbes2::Kdf::Scrypt(s) => {
             let memory = s
                 .cost_parameter
-                .checked_mul(u64::from(s.block_size) * 128)
-                .unwrap_or(u64::MAX);
+                .saturating_mul(u64::from(s.block_size) * 128);
             memory <= MAX_SCRYPT_MEMORY && s.parallelization <= 16
         }
         pbes2::Kdf::Pbkdf2(p) => p.iteration_count <= MAX_PBKDF2_ROUNDS,

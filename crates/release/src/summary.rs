@@ -14,7 +14,7 @@ pub const SCHEMA: u32 = 1;
 /// A release in plain types. Text is cleaned of control characters, digests are hex.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Summary {
-    /// [`SCHEMA`].
+    /// 1; another number means another form.
     pub schema: u32,
     /// Release id.
     pub id: String,
