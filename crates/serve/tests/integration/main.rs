@@ -1,0 +1,5 @@
+//! The server as a client sees it.
+
+mod answers;
+mod connections;
+mod support;
