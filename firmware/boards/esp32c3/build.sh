@@ -6,6 +6,7 @@
 #   RUST=debian|rustup   which compiler; default: Debian's, if its packages are there
 #   ESPTOOL              an esptool to use; default: the one pinned in requirements.txt, in a venv
 #   CARGO_TARGET_DIR     default: target/ beside this script
+#   FEATURES             further cargo features, such as emulator
 #   SOURCE_DATE_EPOCH    build date in the application descriptor; default: a fixed one
 set -eu
 
@@ -31,8 +32,8 @@ SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1795305600}
 export CARGO_TARGET_DIR AIRLIFT_VERSION SOURCE_DATE_EPOCH
 
 # 1.0.0 is the plain program; everything after it has the slot report.
-features=
-[ "$version" = 1.0.0 ] || features=slot-report
+features=${FEATURES:-}
+[ "$version" = 1.0.0 ] || features="$features slot-report"
 
 debian_std=/usr/lib/rustlib/src/rust/library
 if [ -z "${RUST:-}" ]; then

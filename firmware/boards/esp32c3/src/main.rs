@@ -51,6 +51,8 @@ esp_bootloader_esp_idf::esp_app_desc!(
 #[esp_hal::main]
 fn main() -> ! {
     let peripherals = esp_hal::init(esp_hal::Config::default());
+    #[cfg(feature = "emulator")]
+    start_system_timer();
     println!(
         "{} {VERSION} (built {BUILD_DATE} {BUILD_TIME})",
         env!("CARGO_PKG_NAME")
@@ -94,4 +96,12 @@ fn main() -> ! {
             Instant::now().duration_since_epoch().as_secs()
         );
     }
+}
+
+/// Starts unit 0 of the system timer, which the ROM of a real chip leaves running.
+#[cfg(feature = "emulator")]
+fn start_system_timer() {
+    esp_hal::peripherals::SYSTIMER::regs()
+        .conf()
+        .modify(|_, w| w.timer_unit0_work_en().set_bit().clk_en().set_bit());
 }
