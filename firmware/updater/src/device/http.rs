@@ -333,7 +333,7 @@ impl Device {
             claim.keep();
             self.submitted.signal(());
             stream_head(connection).await?;
-            return watch(connection, &mut events, clock).await.map(Ok);
+            return watch(self, connection, &mut events, clock).await.map(Ok);
         }
         let job = *self.job.borrow();
         if job.status != Status::Running || job.release != id {
@@ -346,7 +346,7 @@ impl Device {
         for event in job.so_far() {
             line(connection, &event).await?;
         }
-        watch(connection, &mut events, clock).await.map(Ok)
+        watch(self, connection, &mut events, clock).await.map(Ok)
     }
 
     /// Reads an envelope, into the inbox if it is ours, and returns its digest.
@@ -432,6 +432,7 @@ async fn read_head<C: Connection>(
 }
 
 async fn watch<C: Connection>(
+    device: &Device,
     connection: &mut C,
     events: &mut embassy_sync::pubsub::Subscriber<
         '_,
@@ -444,12 +445,22 @@ async fn watch<C: Connection>(
     clock: &impl Clock,
 ) -> Result<(), NetError> {
     loop {
-        if let WaitResult::Message(event) = events.next_message().await {
-            // A client that is gone without a word must not hold up the job for long.
-            let sent = within(clock, REQUEST_MS, line(connection, &event)).await;
-            sent.ok_or(NetError)??;
-            if event.is_last() {
-                return Ok(());
+        match events.next_message().await {
+            WaitResult::Message(event) => {
+                // A client that is gone without a word must not hold up the job for long.
+                let sent = within(clock, REQUEST_MS, line(connection, &event)).await;
+                sent.ok_or(NetError)??;
+                if event.is_last() {
+                    return Ok(());
+                }
+            }
+            // A slow client lost lines: the summary that a new one gets makes up for them.
+            WaitResult::Lagged(_) => {
+                let summary = device.job.borrow().so_far();
+                for event in summary {
+                    let sent = within(clock, REQUEST_MS, line(connection, &event)).await;
+                    sent.ok_or(NetError)??;
+                }
             }
         }
     }
