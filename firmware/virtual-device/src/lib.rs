@@ -4,6 +4,38 @@
 //! | --- | --- |
 //! | [`nor`] | NOR flash with its rules, faults at every operation, kept in a file |
 //! | [`timing`] | how long a common flash part takes for an operation |
+//! | [`factory`] | the flash of a device as it leaves the factory |
+//! | [`boot`] | the second-stage bootloader: which app starts |
+//! | [`device`] | boot, guard, updater, API, restart, for ever |
+//! | [`settings`] | what a device does besides working well |
+//! | [`simulation`] | many devices in a process, on this computer only |
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![allow(async_fn_in_trait)] // one thread runs all of a device; no future needs `Send`
+
+pub mod boot;
+pub mod device;
+mod error;
+pub mod factory;
+mod files;
+mod flash;
+mod net;
 pub mod nor;
+mod pace;
+mod power;
+mod process;
+mod seeded;
+pub mod settings;
+pub mod simulation;
 pub mod timing;
+
+pub use boot::Bootloader;
+pub use device::{Ending, VirtualDevice};
+pub use error::Error;
+pub use factory::Factory;
+pub use files::ChipFiles;
+pub use flash::ChipFlash;
+pub use pace::Pace;
+pub use seeded::Seeded;
+pub use settings::{Behaviour, Settings};
+pub use simulation::{Simulation, SimulationConfig, Software};
