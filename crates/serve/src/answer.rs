@@ -189,7 +189,7 @@ impl Answer {
             Self::Content(found) => found,
             Self::NotModified { digest, len } => {
                 headers.insert(ETAG, Text::new().bytes(&entity_tag(&digest)).value());
-                // Left out, the answer to HEAD would get a wrong 0: section 8.6 wants this one or none.
+                // Section 8.6 wants this length or none; left out, axum would add 0 to an answer to HEAD.
                 measure(headers, len);
                 *response.status_mut() = StatusCode::NOT_MODIFIED;
                 return response;

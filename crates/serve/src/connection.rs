@@ -37,7 +37,8 @@ pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Share
     });
     let connection = http1::Builder::new()
         .max_buf_size(MAX_HEAD)
-        .half_close(false)
+        // A client that has said all it will say still gets its answer.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), answer);
     let mut connection = pin!(connection);
     // An error is a peer that went away, timed out or spoke no HTTP: hyper has answered what can be

@@ -3,13 +3,13 @@
 use std::{
     fmt, io,
     net::{SocketAddr, TcpListener},
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
 
 use axum::Router;
-use tokio::sync::oneshot;
+use tokio::{runtime::Runtime, sync::oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -76,13 +76,6 @@ impl Server {
     fn spawn(listener: TcpListener, router: Router, limits: Limits) -> io::Result<Self> {
         let local_addr = listener.local_addr()?;
         listener.set_nonblocking(true)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let listener = {
-            let _context = runtime.enter();
-            tokio::net::TcpListener::from_std(listener)?
-        };
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
         let (end, ended) = oneshot::channel();
         let shared = Arc::new(Shared {
@@ -91,9 +84,17 @@ impl Server {
             stop: stop.clone(),
         });
         let aborted = abort.clone();
+        // The runtime is made on its thread: dropping one inside another runtime panics, and that is
+        // where a failure would drop it here.
+        let (ready, started) = mpsc::sync_channel(1);
         thread::Builder::new()
             .name(format!("serve {local_addr}"))
             .spawn(move || {
+                let (runtime, listener) = match runtime(listener) {
+                    Ok(made) => made,
+                    Err(error) => return drop(ready.send(Err(error))),
+                };
+                let _ = ready.send(Ok(()));
                 runtime.block_on(async {
                     tokio::select! {
                         () = serve(listener, shared) => {}
@@ -104,6 +105,7 @@ impl Server {
                 drop(runtime);
                 let _ = end.send(());
             })?;
+        started.recv().map_err(io::Error::other)??;
         Ok(Self {
             local_addr,
             stop,
@@ -129,6 +131,19 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.abort.cancel();
     }
+}
+
+/// One thread does the work: an answer is a few microseconds, most of them in the kernel, and a
+/// wake-up of another thread would cost as much.
+fn runtime(listener: TcpListener) -> io::Result<(Runtime, tokio::net::TcpListener)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let listener = {
+        let _inside = runtime.enter();
+        tokio::net::TcpListener::from_std(listener)?
+    };
+    Ok((runtime, listener))
 }
 
 async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>) {

@@ -18,7 +18,7 @@ const NEVER: Duration = Duration::from_secs(60);
 /// A limit that a test waits for.
 const SHORT: Duration = Duration::from_millis(50);
 /// More than the kernel takes into its buffers on behalf of a client that does not read.
-const MORE_THAN_BUFFERS: u32 = 16 << 20;
+const MORE_THAN_BUFFERS: usize = 16 << 20;
 
 fn limits() -> Limits {
     let mut limits = Limits::default();

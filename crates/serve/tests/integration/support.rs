@@ -32,10 +32,12 @@ impl Offer {
         Self::of_len(10_000)
     }
 
-    pub fn of_len(len: u32) -> Self {
-        let part: Bytes = (0..len)
-            .map(|i| (i.wrapping_mul(2_654_435_761) >> 23) as u8)
-            .collect();
+    pub fn of_len(len: usize) -> Self {
+        // A period that no chunk size divides.
+        let pattern: Vec<u8> = (0..4093_u32).map(|i| (i * i >> 3) as u8).collect();
+        let part: Bytes = pattern.repeat(len.div_ceil(pattern.len()))[..len]
+            .to_vec()
+            .into();
         let envelope = Bytes::from_static(b"an envelope, which the server does not read");
         let store = Arc::new(MemoryStore::default());
         let id = store.insert(envelope.clone(), [part.clone()]).unwrap();
