@@ -138,7 +138,7 @@ pub struct LastUpdate {
 }
 
 /// What a release says of a part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, TS)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub enum Part {
@@ -163,7 +163,7 @@ pub enum Part {
 }
 
 /// A release in the library.
-#[derive(Clone, Debug, PartialEq, Serialize, TS)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct Release {
@@ -234,7 +234,7 @@ pub enum End {
 }
 
 /// One device's update to one release.
-#[derive(Clone, Debug, PartialEq, Serialize, TS)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct Job {
@@ -281,7 +281,7 @@ pub struct Job {
 }
 
 /// How far a part is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, TS)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct PartProgress {
@@ -325,7 +325,7 @@ pub enum ChunkState {
 }
 
 /// A chunk that was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, TS)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct RefusedChunk {
@@ -342,7 +342,7 @@ pub struct RefusedChunk {
 }
 
 /// A job with its chunk map.
-#[derive(Clone, Debug, PartialEq, Serialize, TS)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct JobDetail {

@@ -154,6 +154,11 @@ pub(crate) fn info_named(code: &str, message: &str) -> ErrorInfo {
     }
 }
 
+/// Whether a character may be in the name of a file that is made here.
+pub(crate) fn is_printable_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
 /// A message as a sentence: a capital letter first and a full stop at the end.
 fn sentence(message: &str) -> String {
     let mut chars = message.trim().chars();

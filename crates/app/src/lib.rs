@@ -7,6 +7,8 @@
 //! | Module | What it keeps |
 //! | --- | --- |
 //! | [`home`] | the folder that all running Airlifts share, and who of them is alive |
+//! | [`library`], [`keys`] | releases and keys, as files |
+//! | [`store`] | jobs, history, remembered devices and settings, in SQLite |
 //! | [`job`] | one device's update to one release, as a state machine without I/O |
 //! | [`events`] | numbered events for whoever listens |
 //!
@@ -21,6 +23,9 @@ mod error;
 pub mod events;
 pub mod home;
 pub mod job;
+pub mod keys;
+pub mod library;
+pub mod store;
 
 pub use airlift::{Airlift, Options};
 pub use error::Error;

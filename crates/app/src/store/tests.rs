@@ -1,0 +1,155 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::dto;
+use crate::job::tests::{device, release};
+
+async fn store(dir: &tempfile::TempDir) -> Store {
+    Store::open(&dir.path().join("airlift.db")).await.unwrap()
+}
+
+async fn add(store: &Store, owner: &str) -> u32 {
+    store
+        .add_job("c3-1", "porch", &release(8292, 8192), true, 5.0, owner)
+        .await
+        .unwrap()
+}
+
+fn ended(id: u32) -> JobDetail {
+    let mut job = JobState::new(id, "c3-1", "porch", release(8292, 8192), false, 5.0);
+    job.begin(&device(json!({"product": "lamp"})), Duration::ZERO);
+    job.ended = Some(6.5);
+    job.detail(1, Duration::ZERO)
+}
+
+#[tokio::test]
+async fn a_job_is_unfinished_until_it_ends_and_then_it_is_history() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir).await;
+    let id = add(&store, "1-0").await;
+    let open = store.unfinished().await.unwrap();
+    assert_eq!((open.len(), open[0].id, open[0].retry), (1, id, true));
+    assert_eq!(open[0].release, release(8292, 8192));
+
+    let detail = ended(id);
+    store.finish(&detail).await.unwrap();
+    assert!(store.unfinished().await.unwrap().is_empty());
+    let row = &store.history().await.unwrap()[0];
+    assert_eq!(
+        (row.end, row.code.as_deref()),
+        (Some(dto::End::Failed), Some("wrong_product"))
+    );
+    assert_eq!((row.ended, row.to_version.as_str()), (Some(6.5), "1.1.0"));
+    assert_eq!(store.detail(id).await.unwrap(), Some(detail.clone()));
+    assert_eq!(store.recent(5).await.unwrap(), [detail.job]);
+}
+
+#[tokio::test]
+async fn where_a_job_was_outlives_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = store(&dir).await;
+    let id = add(&first, "1-0").await;
+    let mut job = JobState::new(id, "c3-1", "porch", release(8292, 8192), false, 5.0);
+    job.begin(&device(json!({})), Duration::ZERO);
+    first.progress(&job).await.unwrap();
+    drop(first);
+    let again = store(&dir).await.unfinished().await.unwrap();
+    assert_eq!(again[0].resume, job.to_resume());
+}
+
+#[tokio::test]
+async fn of_two_processes_one_gets_the_orphan() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (store(&dir).await, store(&dir).await);
+    let id = add(&a, "gone").await;
+    assert!(a.adopt(id, "gone", "a").await.unwrap());
+    assert!(!b.adopt(id, "gone", "b").await.unwrap());
+}
+
+#[tokio::test]
+async fn two_processes_write_at_once_and_nothing_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (store(&dir).await, store(&dir).await);
+    let many = |store: Store| async move {
+        for _ in 0..20 {
+            add(&store, "x").await;
+        }
+    };
+    tokio::join!(many(a.clone()), many(b));
+    let mut ids: Vec<u32> = a
+        .unfinished()
+        .await
+        .unwrap()
+        .iter()
+        .map(|job| job.id)
+        .collect();
+    ids.dedup();
+    assert_eq!(ids.len(), 40);
+}
+
+#[tokio::test]
+async fn a_remembered_device_comes_back_with_what_it_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir).await;
+    let info = device(json!({}));
+    let addresses = ["10.0.0.21:80".parse().unwrap()];
+    store
+        .remember(&info, &addresses, Some(100.0))
+        .await
+        .unwrap();
+    store.remember(&info, &addresses, None).await.unwrap();
+    let remembered = store.remembered().await.unwrap();
+    assert_eq!(remembered[0].info.as_ref(), Some(&info));
+    assert_eq!(remembered[0].addresses, addresses);
+    assert_eq!(
+        remembered[0].last_seen_unix,
+        Some(100),
+        "an unknown time does not undo a known one"
+    );
+    store.forget(info.id.as_str()).await.unwrap();
+    assert!(store.remembered().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_an_error_and_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("airlift.db");
+    let junk = b"this is not a database, but somebody may still want it back".repeat(100);
+    std::fs::write(&path, &junk).unwrap();
+    let error = Store::open(&path).await.err().unwrap();
+    assert_eq!(error.code().as_str(), "database");
+    assert_eq!(std::fs::read(&path).unwrap(), junk);
+}
+
+#[tokio::test]
+async fn a_newer_database_is_an_error_that_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("airlift.db");
+    Connection::open(&path)
+        .unwrap()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
+    let error = Store::open(&path).await.err().unwrap();
+    assert!(
+        matches!(error, Error::NewerDatabase { found: 99, .. }),
+        "{error}"
+    );
+    assert_eq!(error.code().as_str(), "database");
+}
+
+#[tokio::test]
+async fn settings_are_none_until_they_are_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir).await;
+    assert_eq!(store.settings().await.unwrap(), None);
+    let settings = Settings {
+        theme: "dark".into(),
+        port: 7500,
+        interfaces: vec![],
+        notify: false,
+    };
+    store.set_settings(&settings).await.unwrap();
+    assert_eq!(store.settings().await.unwrap(), Some(settings));
+}
