@@ -12,6 +12,8 @@ export default ts.config(
     rules: {
       eqeqeq: ['error', 'smart'],
       'no-console': 'error',
+      // Maps and sets that are replaced, not changed, need no reactivity of their own.
+      'svelte/prefer-svelte-reactivity': 'off',
       '@typescript-eslint/consistent-type-imports': 'error',
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
       // The window has one door to the desktop shell.

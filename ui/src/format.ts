@@ -45,7 +45,7 @@ export function span(seconds: number): string {
 
 export function ago(now: number, then: number | null): string {
   if (then === null) return 'never';
-  return now - then < 6 ? 'just now' : `${span(now - then)} ago`;
+  return now - then < 10 ? 'just now' : `${span(now - then)} ago`;
 }
 
 const DATE = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
@@ -55,6 +55,14 @@ export const date = (seconds: number): string => DATE.format(seconds * 1000);
 export const dateTime = (seconds: number): string =>
   `${DATE.format(seconds * 1000)}, ${TIME.format(seconds * 1000)}`;
 
+const DAY = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' });
+
+/** Without the year while it is this one. */
+export const dayTime = (seconds: number, now: number): string =>
+  new Date(seconds * 1000).getFullYear() === new Date(now * 1000).getFullYear()
+    ? `${DAY.format(seconds * 1000)}, ${TIME.format(seconds * 1000)}`
+    : dateTime(seconds);
+
 /** The ends of a digest: `9f2c…a71e`. */
 export const shortHash = (hash: string, ends = 4): string =>
   hash.length <= ends * 2 + 1 ? hash : `${hash.slice(0, ends)}…${hash.slice(-ends)}`;
@@ -62,6 +70,12 @@ export const shortHash = (hash: string, ends = 4): string =>
 /** `1 device`, `2 devices`. */
 export const plural = (n: number, one: string, many = `${one}s`): string =>
   `${count(n)} ${n === 1 ? one : many}`;
+
+/** A message as a sentence. What looks like a name of a file or a version keeps its first letter. */
+export function sentence(text: string): string {
+  const capital = /^[a-z]+[\s,]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
+  return /[.!?]$/.test(capital) ? capital : `${capital}.`;
+}
 
 export const fileName = (path: string): string =>
   path.split(/[\\/]/).filter(Boolean).at(-1) ?? path;

@@ -45,6 +45,7 @@ export function emptyWorld(): World {
   };
 }
 
+const BEAT_MS = 2000;
 const copy = <T>(value: T): T => structuredClone(value);
 const fail = (code: string, message: string, help: string): ErrorInfo => ({ code, message, help });
 const baseName = (path: string) => path.split('/').filter(Boolean).at(-1) ?? path;
@@ -71,6 +72,7 @@ export class FakeBackend implements Backend {
     this.#virtual = world.devices.some((device) => device.simulated);
     this.#nextJob = world.history.reduce((max, row) => Math.max(max, row.job), 0) + 1;
     this.#countRunning();
+    this.#beat();
   }
 
   // What tests and scenarios do to the world.
@@ -379,6 +381,18 @@ export class FakeBackend implements Backend {
   }
 
   // Inside.
+
+  /** Devices that are online answer every two seconds. */
+  #beat(): void {
+    this.#clock.after(BEAT_MS, () => {
+      for (const device of this.#world.devices) {
+        if (!device.online) continue;
+        device.lastSeen = this.#clock.now();
+        this.emit({ kind: 'device', data: device });
+      }
+      this.#beat();
+    });
+  }
 
   #start(device: Device, release: Release): number {
     if (device.job !== null) {

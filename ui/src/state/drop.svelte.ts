@@ -1,7 +1,7 @@
 /** What is held over the window, what would become of it, and what became of it. */
 import type { Draft, DropPlan } from '../bindings/dto';
 import { toErrorInfo, type DropEvent } from '../backend/types';
-import { fileName } from '../format';
+import { fileName, sentence } from '../format';
 import type { AppState } from './app.svelte';
 
 export class DropState {
@@ -22,7 +22,7 @@ export class DropState {
 
   /** One sentence about what letting go would do. */
   readonly sentence = $derived.by(() => {
-    if (this.plan?.kind === 'refuse') return `${capital(this.plan.error.message)}.`;
+    if (this.plan?.kind === 'refuse') return sentence(this.plan.error.message);
     if (this.plan) return this.plan.sentence;
     const names = (this.paths ?? []).map(fileName);
     return names.length > 0
@@ -118,5 +118,3 @@ export class DropState {
 
 const sameList = (a: readonly string[] | null, b: readonly string[]): boolean =>
   a !== null && a.length === b.length && a.every((path, index) => path === b[index]);
-
-const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);

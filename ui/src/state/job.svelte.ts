@@ -170,13 +170,18 @@ export class JobView {
       this.#tell(first, end - first);
     }
     if (runs.length > 0) this.tally = [...this.#tally];
-    if (refused.length > 0) this.refused = [...this.refused, ...refused].slice(-MOST_REFUSED);
+    // What came while the detail was on its way may be in it already.
+    const fresh = refused.filter((each) => !this.refused.some((known) => sameRefusal(known, each)));
+    if (fresh.length > 0) this.refused = [...this.refused, ...fresh].slice(-MOST_REFUSED);
   }
 
   #tell(first: number, count: number): void {
     if (count > 0) for (const listener of this.#listeners) listener(first, count);
   }
 }
+
+const sameRefusal = (a: RefusedChunk, b: RefusedChunk): boolean =>
+  a.part === b.part && a.n === b.n && a.attempt === b.attempt;
 
 function codeOf(digit: string): number {
   const code = digit.charCodeAt(0) - 48;
@@ -193,7 +198,7 @@ export function verdict(expected: string, computed: string | null, ended: boolea
 
 export const VERDICTS: Record<HashVerdict, string> = {
   waiting: 'not read back yet',
-  match: 'match',
-  differ: 'differ: nothing was switched',
+  match: 'they match',
+  differ: 'they differ: nothing was switched',
   never: 'never read back',
 };

@@ -1,6 +1,6 @@
 /** What the window offers for a device and a release: an update, or the reason why not. */
 import type { Device, ErrorInfo, Job, Part, Release } from '../bindings/dto';
-import { chipName } from '../format';
+import { chipName, sentence } from '../format';
 
 export type Offer =
   /** Nothing to offer: no release of this product is here. */
@@ -26,7 +26,7 @@ const off = (code: string, short: string, why: string, help: string): Offer => (
 /** The row's words for codes with which a device says that it takes no update now. */
 const BLOCKED: Record<string, string> = {
   no_trust: 'has no keys',
-  unknown_key: 'trusts none of your keys',
+  unknown_key: 'key not trusted',
   trial_running: 'trial running',
   busy: 'busy',
   bad_layout: 'no update slots',
@@ -56,7 +56,7 @@ export function offer(device: Device, release: Release | undefined, job: Job | u
   if (!device.trusts.includes(release.keyId)) {
     return off(
       'unknown_key',
-      'does not trust its key',
+      'key not trusted',
       `${device.name} does not trust the key ${release.keyId} that signed ${release.version}.`,
       'Sign the release with a key that the board trusts, or re-key the board over USB.',
     );
@@ -104,8 +104,3 @@ const needsOther = (part: Part, running: string | null): boolean =>
 function blocked(error: ErrorInfo): Offer {
   return off(error.code, BLOCKED[error.code] ?? error.message, sentence(error.message), error.help);
 }
-
-const sentence = (text: string): string => {
-  const capital = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(capital) ? capital : `${capital}.`;
-};

@@ -1,6 +1,6 @@
 /** The library of releases: selecting, comparing two, exporting, deleting, going back. */
 import type { Part, Release } from '../bindings/dto';
-import { bytes, plural, shortHash } from '../format';
+import { bytes, chipName, plural, shortHash } from '../format';
 import type { AppState } from './app.svelte';
 
 export interface Difference {
@@ -106,7 +106,7 @@ export function compare(
     line('product', (release) => release.product),
     line('version', (release) => release.version),
     line('sequence', (release) => String(release.sequence)),
-    line('chip', (release) => release.chip),
+    line('chip', (release) => chipName(release.chip)),
     {
       what: 'app',
       left: describe(left.app),

@@ -1,6 +1,7 @@
 /** The new-release sheet: its fields, what is wrong with each, and packing. */
 import type { Draft, ErrorInfo, FieldProblem, Key, NewRelease, Release } from '../bindings/dto';
 import { toErrorInfo } from '../backend/types';
+import { sentence } from '../format';
 import type { AppState } from './app.svelte';
 
 export type Field =
@@ -229,8 +230,3 @@ export const problemOf = (
 ): FieldProblem | undefined => problems.find((problem) => problem.field === field);
 
 const byteLength = (text: string): number => new TextEncoder().encode(text).length;
-
-const sentence = (text: string): string => {
-  const capital = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(capital) ? capital : `${capital}.`;
-};
