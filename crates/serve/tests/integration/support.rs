@@ -34,7 +34,7 @@ impl Offer {
 
     pub fn of_len(len: usize) -> Self {
         // A period that no chunk size divides.
-        let pattern: Vec<u8> = (0..4093_u32).map(|i| (i * i >> 3) as u8).collect();
+        let pattern: Vec<u8> = (0..4093_u32).map(|i| (i * i % 251) as u8).collect();
         let part: Bytes = pattern.repeat(len.div_ceil(pattern.len()))[..len]
             .to_vec()
             .into();
