@@ -198,7 +198,7 @@ export function verdict(expected: string, computed: string | null, ended: boolea
 
 export const VERDICTS: Record<HashVerdict, string> = {
   waiting: 'not read back yet',
-  match: 'they match',
-  differ: 'they differ: nothing was switched',
+  match: 'match',
+  differ: 'differ',
   never: 'never read back',
 };
