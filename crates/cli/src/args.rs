@@ -1,0 +1,288 @@
+//! The command line as types.
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Updates ESP32-class devices over the network with signed releases.
+#[derive(Debug, Parser)]
+#[command(name = "airlift", version, arg_required_else_help = true)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make, trust and list keys
+    #[command(subcommand)]
+    Key(Key),
+    /// Make a release from an app image, files, or both
+    Pack(Pack),
+    /// Sign an old release again under a new sequence, to go back to it
+    Resign(Resign),
+    /// Show what a release holds, whoever signed it
+    Inspect(Inspect),
+    /// Check a release against a key
+    Verify(Verify),
+    /// Run virtual devices until Ctrl-C
+    Simulate(Simulate),
+    /// List the devices on the network
+    Devices(Devices),
+    /// Update devices to a release
+    Update(Update),
+    /// Serve a release's chunks until Ctrl-C
+    Serve(Serve),
+    /// List past and running updates
+    History(History),
+    /// Do the main job on two virtual devices
+    Demo,
+}
+
+impl Command {
+    /// Whether output, errors included, is JSON.
+    pub fn wants_json(&self) -> bool {
+        match self {
+            Self::Inspect(Inspect { json, .. })
+            | Self::Devices(Devices { json, .. })
+            | Self::Update(Update { json, .. })
+            | Self::History(History { json })
+            | Self::Simulate(Simulate { json, .. }) => *json,
+            _ => false,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Make a key: KEY.pem, and KEY.pub.pem beside it
+    New(NewKey),
+    /// Accept releases that this key signed
+    Trust {
+        /// Public key
+        #[arg(value_name = "KEY.pub.pem")]
+        key: PathBuf,
+    },
+    /// List what this host has and trusts
+    List,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct NewKey {
+    /// File for the private key; must not exist
+    #[arg(value_name = "KEY.pem")]
+    pub key: PathBuf,
+    #[command(flatten)]
+    pub passphrase: Passphrase,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Passphrase {
+    /// Environment variable that holds the key's passphrase
+    #[arg(long, value_name = "VAR")]
+    pub passphrase_env: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Pack {
+    /// Product: 1 to 64 of a-z, 0-9, '.', '_', '-'
+    #[arg(long)]
+    pub product: String,
+    /// Version for people; without it, the one in the app image
+    #[arg(long)]
+    pub version: Option<String>,
+    /// Number that grows with every release of the product
+    #[arg(long)]
+    pub sequence: u32,
+    /// Chip, such as esp32c3; the app image knows its own
+    #[arg(long)]
+    pub chip: Option<String>,
+    /// App image
+    #[arg(long, value_name = "APP.bin")]
+    pub app: Option<PathBuf>,
+    /// Folder or tar of files
+    #[arg(long, value_name = "DIR|TAR")]
+    pub files: Option<PathBuf>,
+    /// Release that names the part which is not carried
+    #[arg(long, value_name = "R.airlift")]
+    pub base: Option<PathBuf>,
+    #[command(flatten)]
+    pub key: Signer,
+    /// File for the release
+    #[arg(short, long, value_name = "R.airlift")]
+    pub output: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Signer {
+    /// Private key that signs
+    #[arg(long, value_name = "KEY.pem")]
+    pub key: PathBuf,
+    #[command(flatten)]
+    pub passphrase: Passphrase,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Resign {
+    /// The old release
+    #[arg(value_name = "R.airlift")]
+    pub release: PathBuf,
+    /// The new sequence, above every one in use
+    #[arg(long)]
+    pub sequence: u32,
+    #[command(flatten)]
+    pub key: Signer,
+    /// File for the release
+    #[arg(short, long, value_name = "R2.airlift")]
+    pub output: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Inspect {
+    /// The release
+    #[arg(value_name = "R.airlift")]
+    pub release: PathBuf,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Verify {
+    /// The release
+    #[arg(value_name = "R.airlift")]
+    pub release: PathBuf,
+    /// Public key to check it against
+    #[arg(long, value_name = "KEY.pub.pem")]
+    pub trust: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Simulate {
+    /// Folder that keeps the devices' flash, ids and ports
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// How many
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub count: u16,
+    /// Public key that the devices trust
+    #[arg(long, value_name = "KEY.pub.pem")]
+    pub trust: PathBuf,
+    /// Product that the devices are
+    #[arg(long, default_value = "demo")]
+    pub product: String,
+    /// Flash timing
+    #[arg(long, value_enum, default_value_t = Timing::None)]
+    pub timing: Timing,
+    /// Bootloader: with rollback of its own, or without
+    #[arg(long, value_enum, default_value_t = Bootloader::Plain)]
+    pub bootloader: Bootloader,
+    /// Added to every answer of the network, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub latency: u32,
+    /// Connections that break, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=90))]
+    pub loss: u8,
+    /// A version that starts and never confirms
+    #[arg(long, value_name = "VERSION")]
+    pub never_confirms: Option<String>,
+    /// A version that hangs at its first start
+    #[arg(long, value_name = "VERSION")]
+    pub hangs: Option<String>,
+    /// Seconds that a new version has to confirm
+    #[arg(long, value_name = "SECONDS")]
+    pub confirm_within: Option<u32>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Timing {
+    /// As fast as the computer
+    None,
+    /// Typical erase and program times of a common part
+    Typical,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Bootloader {
+    /// Without rollback, like the one that espflash bundles
+    Plain,
+    /// With rollback
+    Rollback,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Devices {
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// How long to look
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    pub wait: f64,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Update {
+    /// The release
+    #[arg(value_name = "R.airlift")]
+    pub release: PathBuf,
+    /// Device to update, by id or address; can be repeated
+    #[arg(
+        long,
+        value_name = "ID|HOST:PORT",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
+    pub device: Vec<String>,
+    /// All online devices of the product and chip that are not there yet
+    #[arg(long)]
+    pub all: bool,
+    /// Try again a release that was rolled back before
+    #[arg(long)]
+    pub retry: bool,
+    /// How long to look for devices
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    pub wait: f64,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Serve {
+    /// The release
+    #[arg(value_name = "R.airlift")]
+    pub release: PathBuf,
+    /// Address to listen on; default: port 7410, or the next free one, on the local addresses
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub bind: Option<SocketAddr>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct History {
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn update_needs_devices_or_all_and_not_both() {
+        let parse = |args: &str| Args::try_parse_from(args.split(' '));
+        assert!(parse("airlift update r.airlift").is_err());
+        assert!(parse("airlift update r.airlift --all").is_ok());
+        assert!(parse("airlift update r.airlift --device a --device 127.0.0.1:80").is_ok());
+        assert!(parse("airlift update r.airlift --all --device a").is_err());
+    }
+}

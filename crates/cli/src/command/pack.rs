@@ -1,0 +1,105 @@
+//! `airlift pack` and `airlift resign`
+
+use super::signer;
+use crate::args::{Pack, Resign};
+use crate::exit;
+use crate::failure::Failure;
+use crate::output;
+use airlift_release::{FilesInput, PackOptions, Release, SigningKey, UnverifiedRelease};
+use airlift_wire::limits::MAX_PART_SIZE;
+use std::io::Write as _;
+use std::path::Path;
+
+pub fn pack(args: Pack) -> Result<u8, Failure> {
+    if args.app.is_none() && args.files.is_none() {
+        return Err(Failure::usage(
+            "a release carries an app (--app), files (--files), or both",
+        ));
+    }
+    let key = signer::read(&args.key)?;
+    let mut options = PackOptions::new(&args.product, args.sequence, &key);
+    options.version = args.version.as_deref();
+    options.chip = args.chip.as_deref();
+    options.created = signer::created()?;
+    if let Some(path) = &args.app {
+        let app = airlift_release::read_bounded(path, "app", u64::from(MAX_PART_SIZE))?;
+        options.app = Some(app.into());
+    }
+    if let Some(path) = &args.files {
+        options.files = Some(FilesInput::from_path(path)?);
+    }
+    let base = args
+        .base
+        .as_deref()
+        .map(|path| open_own(path, &key))
+        .transpose()?;
+    options.base = base.as_ref();
+    let packed = airlift_release::pack(options)?;
+    for warning in &packed.warnings {
+        eprintln!("warning: {warning}");
+    }
+    finish(&packed.release, &args.output)
+}
+
+pub fn resign(args: Resign) -> Result<u8, Failure> {
+    let key = signer::read(&args.key)?;
+    let old = open_own(&args.release, &key)?;
+    let created = signer::created()?;
+    let release = airlift_release::resign(&old, args.sequence, &key, created)?;
+    finish(&release, &args.output)
+}
+
+/// Opens a release that is to be built on: signed by this very key, or by one that this host
+/// trusts.
+fn open_own(path: &Path, key: &SigningKey) -> Result<Release, Failure> {
+    let mut trusted = super::trusted_keys()?;
+    trusted.push(key.public());
+    Ok(UnverifiedRelease::read_file(path)?.verify(&trusted)?)
+}
+
+fn finish(release: &Release, output: &Path) -> Result<u8, Failure> {
+    let bytes = release.to_file();
+    write_new(output, &bytes).map_err(|error| Failure::io(output, &error))?;
+    let manifest = release.manifest();
+    output::line(&format!("release  {}", release.id()))?;
+    output::line(&format!(
+        "         {} {} sequence {} for {}, signed by {}",
+        manifest.product,
+        manifest.version,
+        manifest.sequence,
+        manifest.chip_name().unwrap_or("any chip"),
+        release.signer().id(),
+    ))?;
+    for (kind, part) in release.parts() {
+        let chunks = part.chunks();
+        output::line(&format!(
+            "{kind:<8} {} in {chunks} chunks",
+            output::size(part.size().into())
+        ))?;
+    }
+    output::line(&format!(
+        "file     {} ({})",
+        output.display(),
+        output::size(bytes.len() as u64)
+    ))?;
+    Ok(exit::DONE)
+}
+
+/// Writes beside the target and renames: a full disk leaves the old file.
+fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
+    let mut temporary = std::ffi::OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".{}", std::process::id()));
+    let temporary = path.with_file_name(temporary);
+    let written = (|| {
+        let mut file = std::fs::File::create_new(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    })();
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}

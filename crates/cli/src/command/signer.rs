@@ -1,0 +1,48 @@
+//! Keys and their passphrases from the command line.
+
+use crate::args::{Passphrase, Signer};
+use crate::failure::Failure;
+use airlift_release::{SigningKey, keys};
+use airlift_wire::ErrorCode;
+use std::io::IsTerminal as _;
+use zeroize::Zeroizing;
+
+impl Passphrase {
+    /// The passphrase in the variable that `--passphrase-env` names.
+    pub fn from_env(&self) -> Result<Option<Zeroizing<String>>, Failure> {
+        let Some(name) = &self.passphrase_env else {
+            return Ok(None);
+        };
+        match std::env::var(name) {
+            Ok(text) if !text.is_empty() => Ok(Some(Zeroizing::new(text))),
+            Ok(_) => Err(Failure::usage(format!("the variable {name} is empty"))),
+            Err(_) => Err(Failure::usage(format!("the variable {name} is not set"))),
+        }
+    }
+}
+
+/// Reads the key that signs. Asks for a passphrase on a terminal only.
+pub fn read(signer: &Signer) -> Result<SigningKey, Failure> {
+    let pem = keys::read_key_file(&signer.key)?;
+    let mut passphrase = signer.passphrase.from_env()?;
+    if passphrase.is_none() && keys::needs_passphrase(&pem) && std::io::stdin().is_terminal() {
+        let asked = rpassword::prompt_password(format!("Passphrase of {}: ", signer.key.display()));
+        let asked = asked.map_err(|e| Failure::new(ErrorCode::BadPassphrase, e.to_string()))?;
+        passphrase = Some(Zeroizing::new(asked));
+    }
+    let passphrase = passphrase.as_deref().map(String::as_str);
+    Ok(SigningKey::from_pem(&pem, passphrase)?)
+}
+
+/// Now, or `SOURCE_DATE_EPOCH` when it is set, in Unix seconds.
+pub fn created() -> Result<u64, Failure> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text
+            .parse()
+            .map_err(|_| Failure::usage("SOURCE_DATE_EPOCH is not a number of seconds")),
+        Err(_) => std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map(|since| since.as_secs())
+            .map_err(|_| Failure::usage("this computer's clock is before 1970")),
+    }
+}

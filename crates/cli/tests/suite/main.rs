@@ -1,0 +1,7 @@
+//! The command line as scripts see it: arguments in; text, JSON and exit codes out.
+
+mod keys;
+mod looking;
+mod packing;
+mod support;
+mod usage;

@@ -1,0 +1,110 @@
+//! Wrong and unfinished command lines.
+
+use crate::support::Desk;
+use std::process::Stdio;
+
+#[test]
+fn no_command_is_exit_2_and_shows_the_commands() {
+    let run = Desk::new().run(&[]);
+    assert_eq!((run.code, run.out.as_str()), (2, ""));
+    assert!(run.err.contains("simulate"), "{}", run.err);
+}
+
+#[test]
+fn help_and_version_are_answers_and_exit_0() {
+    let desk = Desk::new();
+    assert!(
+        desk.run(&["--help"])
+            .succeeded()
+            .out
+            .contains("Update devices to a release")
+    );
+    assert!(
+        desk.run(&["pack", "--help"])
+            .succeeded()
+            .out
+            .contains("--base")
+    );
+    let version = desk.run(&["--version"]).succeeded().out;
+    assert_eq!(
+        version,
+        concat!("airlift ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+}
+
+#[test]
+fn every_command_of_the_contract_is_there() {
+    let desk = Desk::new();
+    for command in [
+        "key new",
+        "key trust",
+        "key list",
+        "pack",
+        "resign",
+        "inspect",
+        "verify",
+        "simulate",
+        "devices",
+        "update",
+        "serve",
+        "history",
+        "demo",
+    ] {
+        let mut args: Vec<_> = command.split(' ').collect();
+        args.push("--help");
+        desk.run(&args).succeeded();
+    }
+}
+
+#[test]
+fn arguments_that_make_no_sense_are_exit_2() {
+    let desk = Desk::new();
+    for args in [
+        &["fly"][..],
+        &["update", "r.airlift"],
+        &["update", "r.airlift", "--all", "--device", "a"],
+        &["pack", "--product", "p"],
+        &["devices", "--wait", "soon"],
+        &[
+            "simulate",
+            "--dir",
+            "d",
+            "--count",
+            "0",
+            "--trust",
+            "k.pub.pem",
+        ],
+        &["serve", "r.airlift", "--bind", "everywhere"],
+    ] {
+        let run = desk.run(args);
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{args:?}: {run:?}");
+        assert!(
+            run.err.contains("Usage:") || run.err.contains("error:"),
+            "{run:?}"
+        );
+    }
+}
+
+#[test]
+fn looking_at_a_release_leaves_no_home_behind() {
+    let desk = Desk::with_key();
+    desk.pack("r.airlift", "1", &[]).succeeded();
+    desk.run(&["inspect", "r.airlift"]).succeeded();
+    assert!(!desk.exists("home"));
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_command_quietly() {
+    let desk = Desk::with_key();
+    desk.pack("r.airlift", "1", &[]).succeeded();
+    let mut command = desk.command(&["inspect", "r.airlift"]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("ends");
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
