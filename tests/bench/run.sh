@@ -1,0 +1,9 @@
+#!/bin/sh
+# Ratios measured in one run: the chunk server against nginx, an update against bare flash time.
+set -eu
+cd "$(dirname "$0")/../.."
+echo "## An update against its bare flash operations"
+cargo run --locked --quiet --release -p airlift-virtual-device --example bench_update
+echo
+echo "## The chunk server against nginx"
+python3 tests/bench/serve/bench.py
