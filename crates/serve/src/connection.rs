@@ -8,6 +8,7 @@ use axum::{
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
@@ -16,6 +17,12 @@ use crate::{Limits, bounded::Bounded};
 
 /// The longest head of a request, in bytes. A device sends about 200, a browser about 1000.
 const MAX_HEAD: usize = 8192;
+
+/// What the kernel may hold of an answer that the peer has not taken yet, in bytes.
+///
+/// It bounds what a slow reader costs, which Linux would let grow to 4 MiB; and it makes a whole part
+/// a fifth cheaper to send, for what is copied into it stays in the processor's cache.
+const SEND_BUFFER: usize = 512 * 1024;
 
 /// What all connections of a server share.
 pub(crate) struct Shared {
@@ -28,6 +35,7 @@ pub(crate) struct Shared {
 pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     // The head and the body of an answer leave in one call: nothing may hold the last segment back.
     let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
     let stream = Bounded::new(stream, shared.limits.request, shared.limits.stall);
     let router = shared.router.clone();
     let answer = service_fn(move |mut request: Request<Incoming>| {

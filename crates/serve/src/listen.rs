@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::Error;
 
-/// Where a device looks for its host when the request does not say: IANA has given it to nobody.
+/// Where a device looks for its host when the request does not say.
 pub const DEFAULT_PORT: u16 = 7410;
 /// How many ports [`bind_from`] tries before it gives up.
 pub const PORTS_TRIED: u16 = 16;
@@ -52,6 +52,10 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     // program take the port over.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
+    if addr.is_ipv6() {
+        // The unspecified IPv6 address would take IPv4 along on some systems.
+        socket.set_only_v6(true)?;
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
@@ -78,6 +82,16 @@ mod tests {
             next.port() > first && next.port() < first + PORTS_TRIED,
             "{next} after {first}"
         );
+    }
+
+    #[test]
+    fn an_ipv6_address_can_be_listened_on() {
+        let addr = (std::net::Ipv6Addr::LOCALHOST, 0).into();
+        match bind(addr) {
+            Ok(listener) => assert!(listener.local_addr().unwrap().is_ipv6()),
+            // A machine without IPv6 says so; it does not listen somewhere else.
+            Err(error) => assert_eq!(error.code(), ErrorCode::CannotListen),
+        }
     }
 
     #[test]

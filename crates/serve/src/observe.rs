@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::Kind;
 
-/// One answer with content that was sent to its end.
+/// One answer with content, reported when it begins: 200 or 206 to a GET.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Served {
@@ -24,7 +24,7 @@ pub struct Served {
     pub kind: Kind,
     /// The digest in the URL.
     pub digest: Digest,
-    /// The bytes of the content that were sent.
+    /// The bytes of the content that it has.
     pub range: Range<usize>,
     /// Length of the whole content in bytes.
     pub len: usize,

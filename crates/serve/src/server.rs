@@ -88,11 +88,14 @@ impl Server {
         // where a failure would drop it here.
         let (ready, started) = mpsc::sync_channel(1);
         thread::Builder::new()
-            .name(format!("serve {local_addr}"))
+            .name("airlift-serve".into())
             .spawn(move || {
                 let (runtime, listener) = match runtime(listener) {
                     Ok(made) => made,
-                    Err(error) => return drop(ready.send(Err(error))),
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                        return;
+                    }
                 };
                 let _ = ready.send(Ok(()));
                 runtime.block_on(async {

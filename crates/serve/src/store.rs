@@ -89,7 +89,8 @@ impl MemoryStore {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] and [`Error::StoreFull`]; nothing is held then.
+    /// [`Error::EnvelopeTooLong`], [`Error::PartTooLarge`] and [`Error::StoreFull`]; the store is as
+    /// it was then.
     pub fn insert(
         &self,
         envelope: Bytes,

@@ -280,9 +280,11 @@ async fn an_idle_connection_does_not_hold_up_a_stop() {
     let mut idle = Client::connect(server.local_addr()).await;
     idle.send(&get(&offer.envelope_path())).await;
     assert_eq!(idle.answer(false).await.unwrap().status, 200);
+    let mut fresh = Client::connect(server.local_addr()).await;
     let addr = server.local_addr();
     soon(server.stop()).await;
     assert!(idle.is_closed().await);
+    assert!(fresh.is_closed().await);
     assert!(TcpStream::connect(addr).await.is_err(), "nobody listens");
 }
 
@@ -313,6 +315,21 @@ async fn a_stop_does_not_wait_for_a_reader_that_stalls() {
     client.input.push(client.stream.read_u8().await.unwrap());
     soon(server.stop()).await;
     assert!(client.answer(false).await.is_err(), "it was cut off");
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_half_a_request() {
+    let offer = Offer::new();
+    let server = offer.serve_within(Limits {
+        grace: SHORT,
+        ..limits()
+    });
+    let mut client = Client::connect(server.local_addr()).await;
+    client.send(&get(&offer.envelope_path())).await;
+    assert_eq!(client.answer(false).await.unwrap().status, 200);
+    client.stream.write_all(b"GET / HT").await.unwrap();
+    soon(server.stop()).await;
+    assert!(client.is_closed().await);
 }
 
 #[tokio::test]
