@@ -1,0 +1,750 @@
+"""The real window, driven as a person would: sentences about what it shows and what it does.
+
+    tests/window/run.sh APP CLI [TEST...]
+
+What a device runs is asked of the device itself, over plain HTTP, past the app.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+from harness import FIXTURES, T, Desk, css, get_json
+from webdriver import ENTER, ESCAPE
+
+APP, CLI = None, None
+DESK = None
+
+# An update of a virtual device takes a few seconds; a busy machine may need many times as long.
+UPDATE_SECONDS = 180
+
+
+class WindowTest(unittest.TestCase):
+    """A window on a home of its own, kept open for all tests of the class."""
+
+    args = ()
+
+    @classmethod
+    def setUpClass(cls):
+        cls.home = DESK.dir / cls.__name__
+        cls.home.mkdir()
+        cls.prepare()
+        cls.window = DESK.open(cls.home, cls.args)
+        try:
+            cls.arrange()
+        except BaseException:
+            DESK.picture(DESK.dir / f"{cls.__name__}.png")
+            DESK.close()
+            raise
+
+    @classmethod
+    def tearDownClass(cls):
+        DESK.close()
+
+    @classmethod
+    def prepare(cls):
+        """What is there before the window opens."""
+
+    @classmethod
+    def arrange(cls):
+        """What is done in the window before the first test."""
+
+    # What is on the screen.
+
+    @classmethod
+    def find(cls, name, more="", seconds=10):
+        """An element by its test id, as soon as it is there."""
+        return cls.window.find(css(name, more), seconds)
+
+    @classmethod
+    def all(cls, name, more=""):
+        """All elements of a test id."""
+        return cls.window.all(css(name, more))
+
+    @classmethod
+    def wait(cls, condition, what, seconds=10):
+        """Waits for something about the page."""
+        return cls.window.wait(condition, what, seconds)
+
+    @classmethod
+    def wait_text(cls, name, part, seconds=10):
+        """Waits for an element whose text contains something, and returns it."""
+
+        def found():
+            return next((each for each in cls.all(name) if part in each.text), None)
+
+        try:
+            return cls.wait(found, f"{T[name]} with “{part}”", seconds)
+        except AssertionError as error:
+            texts = [each.text for each in cls.all(name)]
+            raise AssertionError(f"{error}; there is {texts}") from None
+
+    @classmethod
+    def gone(cls, name, seconds=10):
+        """Waits until no element of a test id is left."""
+        cls.wait(lambda: not cls.all(name), f"an end of {T[name]}", seconds)
+
+    @classmethod
+    def show(cls, view):
+        """Goes to a view by the sidebar."""
+        cls.find(f"nav{view}").click()
+
+    # Devices and releases.
+
+    @classmethod
+    def snapshot(cls):
+        """What the app tells the page."""
+        return cls.window.run("return window.__TAURI_INTERNALS__.invoke('snapshot')")
+
+    @classmethod
+    def row(cls, device, more="", seconds=10):
+        """The row of a device."""
+        return cls.find("deviceRow", f'[data-device="{device}"]{more}', seconds)
+
+    @classmethod
+    def try_virtual_devices(cls):
+        """Clicks the button of the first start; returns id and base URL of each device."""
+        cls.find("tryVirtual").click()
+        cls.wait(lambda: len(cls.all("deviceRow")) >= 2, "two devices", 60)
+        return cls.virtual_devices(2)
+
+    @classmethod
+    def virtual_devices(cls, count):
+        """Id and base URL of the app's virtual devices, once so many are online."""
+
+        def online():
+            devices = [each for each in cls.snapshot()["devices"] if each["simulated"]]
+            return len(devices) == count and all(each["online"] for each in devices) and devices
+
+        devices = cls.wait(online, f"{count} virtual devices online", 60)
+        return {each["id"]: f"http://{each['address']}" for each in devices}
+
+    @classmethod
+    def pack(cls, name, product, version, sequence, key=None, app="demo-1.1.0.bin", files="1.1.0"):
+        """Makes a release file with the command line."""
+        path = DESK.dir / f"{cls.__name__}-{name}.airlift"
+        args = ["pack", "--product", product, "--version", version, "--sequence", sequence]
+        args += ["--key", key or cls.signing_key(), "-o", path]
+        if app:
+            args += ["--app", FIXTURES / app]
+        if files:
+            args += ["--files", FIXTURES / "files" / files]
+        DESK.airlift(cls.home, *args)
+        return path
+
+    @classmethod
+    def signing_key(cls):
+        """The private key in the home."""
+        keys = [path for path in (cls.home / "keys").glob("*.pem") if ".pub." not in path.name]
+        if len(keys) != 1:
+            raise AssertionError(f"one private key is expected, not {keys}")
+        return keys[0]
+
+    @classmethod
+    def choose_release(cls, version):
+        """Picks a release in the head of the device list."""
+        cls.find("releasePicker").click()
+        cls.wait_text("releaseOption", version).click()
+
+
+def device_of(url):
+    """What a device says about itself."""
+    return get_json(f"{url}/v1/device")
+
+
+class FirstStart(WindowTest):
+    """An empty home."""
+
+    def test_the_window_has_its_title(self):
+        self.assertEqual(self.window.title, "Airlift")
+
+    def test_three_lines_and_two_buttons_say_how_to_begin(self):
+        first = self.find("firstStart")
+        self.assertEqual(len(first.all("p")), 3)
+        buttons = [button.text for button in first.all("button")]
+        self.assertEqual(
+            buttons, ["Drop a release, or choose a file…", "Try with two virtual devices"]
+        )
+
+    def test_the_content_security_policy_is_in_force_and_the_page_keeps_it(self):
+        # Listens for violations, then proves that it would hear one.
+        self.window.run(
+            """window.violations = [];
+            document.addEventListener('securitypolicyviolation', (event) =>
+                window.violations.push(`${event.effectiveDirective} ${event.blockedURI}`));"""
+        )
+        for view in ("Releases", "History", "Settings", "Devices"):
+            self.show(view)
+            self.window.run("return new Promise(requestAnimationFrame)")
+        self.assertEqual(self.window.run("return window.violations"), [])
+        self.window.run(
+            """const script = document.createElement('script');
+            script.textContent = 'window.inlineRan = true';
+            document.head.append(script);
+            const style = document.createElement('div');
+            style.innerHTML = '<p style="color: red">';
+            document.body.append(style);
+            style.remove();
+            return fetch('http://127.0.0.1:1/').catch(() => null).then(() => undefined);"""
+        )
+        heard = self.wait(
+            lambda: len(self.window.run("return window.violations")) >= 3
+            and self.window.run("return window.violations"),
+            "three violations that are made on purpose",
+        )
+        directives = {each.split()[0] for each in heard}
+        self.assertEqual(directives, {"script-src-elem", "style-src-attr", "connect-src"})
+        self.assertIsNone(self.window.run("return window.inlineRan ?? null"))
+
+    def test_its_styles_are_applied(self):
+        # A policy that blocks the style sheet would leave the browser's own margins.
+        margin = self.window.run("return getComputedStyle(document.body).margin")
+        self.assertEqual(margin, "0px")
+        self.assertGreater(self.window.run("return document.styleSheets.length"), 0)
+
+    def test_the_page_holds_no_global_door_to_the_shell(self):
+        self.assertTrue(self.window.run("return window.__TAURI__ === undefined"))
+
+    def test_a_command_that_is_not_granted_is_refused(self):
+        for command in ("plugin:event|emit", "plugin:window|close", "plugin:dialog|message"):
+            said = self.window.run(
+                """return window.__TAURI_INTERNALS__.invoke(arguments[0], {})
+                    .then(() => 'granted', (refusal) => String(refusal))""",
+                command,
+            )
+            self.assertIn("not allowed", said, command)
+
+    def test_the_window_does_not_leave_its_own_page(self):
+        self.window.run("location.href = 'http://127.0.0.1:1/elsewhere'; return null")
+        time.sleep(0.3)
+        self.assertEqual(self.window.title, "Airlift")
+        self.find("firstStart")
+
+    def test_a_second_start_on_the_same_home_ends_and_leaves_the_first_alone(self):
+        second = DESK.start("second", [APP], env=DESK.environment(self.home))
+        self.assertEqual(second.popen.wait(30), 0)
+        DESK.stop(second)
+        self.find("firstStart")
+
+    def test_what_cannot_be_used_is_refused_while_it_is_held_over_the_window(self):
+        path = DESK.dir / "notes.txt"
+        path.write_text("Buy milk.\n")
+        DESK.drag("enter", [path])
+        overlay = self.find("dropOverlay", '[data-kind="refuse"]')
+        self.assertNotIn("undefined", overlay.text)
+        DESK.drag("leave")
+        self.gone("dropOverlay")
+        self.assertEqual(self.all("notice"), [])
+
+
+class UpdateOfTwoDevices(WindowTest):
+    """The main job: two devices appear, a release is dropped, a click updates both."""
+
+    @classmethod
+    def arrange(cls):
+        cls.devices = cls.try_virtual_devices()
+        cls.before = {each: device_of(url) for each, url in cls.devices.items()}
+        product = next(iter(cls.before.values()))["product"]
+        sequence = 1 + max(
+            [each["sequence"] for each in cls.snapshot()["releases"]]
+            + [each["running"]["sequence"] for each in cls.before.values()]
+        )
+        cls.version = "9.1.0-window"
+        cls.release = cls.pack("dropped", product, cls.version, sequence)
+        DESK.drag("enter", [cls.release])
+        cls.held = cls.wait_text("dropSentence", cls.version).text
+        DESK.drag("over")
+        DESK.drag("drop", [cls.release])
+        cls.gone("dropOverlay")
+        cls.notice = cls.wait_text("notice", cls.version).text
+        cls.choose_release(cls.version)
+        for device in cls.devices:
+            cls.row(device).find(css("deviceCheck")).click()
+        cls.button = cls.find("updateSelected").text
+        first = next(iter(cls.devices))
+        cls.row(first).find(css("deviceName")).click()
+        cls.find("updateSelected").click()
+        cls.filled = []
+        cls.wait(cls.ended, "the end of both jobs", UPDATE_SECONDS)
+        cls.jobs = {each["device"]: each for each in cls.snapshot()["jobs"]}
+        cls.after = {each: device_of(url) for each, url in cls.devices.items()}
+
+    @classmethod
+    def ended(cls):
+        """Watches the chunk map while the jobs run."""
+        for each in cls.all("chunkMap"):
+            cls.filled.append((int(each.attribute("data-done")), int(each.attribute("data-total"))))
+        jobs = [each for each in cls.snapshot()["jobs"] if each["device"] in cls.devices]
+        return len(jobs) == 2 and all(each["end"] for each in jobs)
+
+    def select(self, device):
+        """Shows a device's job in the pane."""
+        self.row(device).find(css("deviceName")).click()
+        self.wait_text("jobTitle", self.before[device]["name"])
+
+    def test_what_is_held_over_the_window_is_named_before_it_is_let_go(self):
+        product = next(iter(self.before.values()))["product"]
+        self.assertEqual(self.held, f"Add release {product} {self.version}")
+
+    def test_the_dropped_release_appears(self):
+        self.assertIn("Added", self.notice)
+        self.show("Releases")
+        rows = [row.text for row in self.all("releaseRow")]
+        self.assertTrue(any(self.version in row for row in rows), rows)
+        self.show("Devices")
+
+    def test_the_button_says_how_many_it_updates(self):
+        self.assertEqual(self.button, "Update 2")
+
+    def test_both_jobs_are_done(self):
+        ends = {device: self.jobs[device]["end"] for device in self.devices}
+        self.assertEqual(set(ends.values()), {"done"}, ends)
+
+    def test_the_chunk_map_filled_and_every_chunk_was_read_back(self):
+        self.assertTrue(any(0 < done < total for done, total in self.filled), self.filled[-5:])
+        for device in self.devices:
+            self.select(device)
+            chunks = sum(part["chunks"] for part in self.jobs[device]["parts"])
+            chart = self.find("chunkMap", f'[data-done="{chunks}"]')
+            self.assertEqual(int(chart.attribute("data-total")), chunks)
+            self.assertGreater(chunks, 40)
+
+    def test_the_chunk_map_is_painted(self):
+        self.select(next(iter(self.devices)))
+        colours = self.window.run(
+            """const canvas = document.querySelector(arguments[0]);
+            const pixels = new Uint32Array(canvas.getContext('2d')
+                .getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+            return pixels.reduce((painted, pixel) => painted + (pixel ? 1 : 0), 0);""",
+            css("chunkMap", " canvas"),
+        )
+        self.assertGreater(colours, 1000)
+
+    def test_no_chunk_was_refused_and_each_was_kept_or_fetched(self):
+        for device in self.devices:
+            self.select(device)
+            counts = self.find("jobCounts")
+            self.assertEqual(counts.attribute("data-refused"), "0")
+            kept, fetched = (int(counts.attribute(f"data-{each}")) for each in ("kept", "fetched"))
+            chunks = sum(part["chunks"] for part in self.jobs[device]["parts"])
+            self.assertEqual(kept + fetched, chunks)
+            self.assertGreater(fetched, 0)
+
+    def test_both_hashes_are_shown_and_match_in_words(self):
+        for device in self.devices:
+            self.select(device)
+            expected = [each.attribute("data-hash") for each in self.all("hashExpected")]
+            computed = [each.attribute("data-hash") for each in self.all("hashComputed")]
+            self.assertEqual(len(expected), 2, "app and files")
+            self.assertEqual(expected, computed)
+            running = self.after[device]["running"]
+            self.assertEqual(expected, [running["app_sha256"], running["files_sha256"]])
+            for verdict in self.all("hashMatch"):
+                self.assertEqual(verdict.attribute("data-verdict"), "match")
+                self.assertTrue(verdict.text.strip())
+
+    def test_the_job_ends_with_its_sentence(self):
+        for device in self.devices:
+            self.select(device)
+            summary = self.find("jobSummary", '[data-end="done"]').text
+            slot = self.after[device]["running"]["slot"]
+            self.assertRegex(summary, f"^Running {self.version} from {slot}, confirmed .* start.$")
+
+    def test_every_phase_is_behind_it(self):
+        self.select(next(iter(self.devices)))
+        states = {
+            each.attribute("data-phase"): each.attribute("data-state")
+            for each in self.all("jobPhase")
+        }
+        self.assertEqual(set(states.values()), {"done"}, states)
+
+    def test_the_rows_say_the_new_version_and_that_it_is_up_to_date(self):
+        for device in self.devices:
+            row = self.row(device)
+            version = self.wait_text_in(row, "deviceVersion", self.version)
+            self.assertIn("up to date", version)
+            slot = row.find(css("deviceSlot")).text
+            self.assertEqual(slot, self.after[device]["running"]["slot"])
+
+    def wait_text_in(self, row, name, part):
+        """Waits for a text within a row."""
+        found = lambda: part in row.find(css(name)).text
+        self.wait(found, f"{part} in {T[name]}")
+        return row.find(css(name)).text
+
+    def test_the_devices_themselves_run_the_release_from_the_other_slot_confirmed(self):
+        for device, url in self.devices.items():
+            before, after = self.before[device]["running"], device_of(url)["running"]
+            self.assertNotEqual(after["slot"], before["slot"])
+            self.assertEqual(after["version"], self.version)
+            self.assertEqual(after["state"], "valid")
+            self.assertNotEqual(after["app_sha256"], before["app_sha256"])
+
+    def test_the_history_has_a_row_for_each(self):
+        self.show("History")
+        self.find("historyRow")
+        rows = [row for row in self.all("historyRow") if self.version in row.text]
+        self.assertEqual([row.attribute("data-end") for row in rows], ["done", "done"])
+        for device in self.before.values():
+            self.assertTrue(any(device["name"] in row.text for row in rows), device["name"])
+        self.show("Devices")
+
+    def test_an_end_is_announced_to_screen_readers(self):
+        # The last announcement stays until the next.
+        self.assertIn("Running", self.find("announcer").property("textContent"))
+
+
+class Refusals(WindowTest):
+    """Releases that must not be taken, each with its own code."""
+
+    @classmethod
+    def arrange(cls):
+        cls.devices = cls.try_virtual_devices()
+        cls.device, cls.url = next(iter(cls.devices.items()))
+        cls.before = device_of(cls.url)
+        cls.product = cls.before["product"]
+
+    def drop_for_error(self, path):
+        """Drops a file and returns the code of the error that comes up."""
+        DESK.drag("enter", [path])
+        self.find("dropOverlay", '[data-kind="refuse"]')
+        DESK.drag("drop", [path])
+        code = self.find("errorCode").text
+        for button in self.all("noticeDismiss"):
+            button.click()
+        self.gone("notice")
+        return code
+
+    def test_a_release_signed_by_an_unknown_key_is_refused(self):
+        key = DESK.dir / "stranger.pem"
+        DESK.airlift(self.home, "key", "new", key)
+        path = self.pack("unknown", self.product, "6.6.6", 66, key=key)
+        self.assertEqual(self.drop_for_error(path), "unknown_key")
+        self.assertNotIn("6.6.6", [each["version"] for each in self.snapshot()["releases"]])
+
+    def test_a_release_with_one_flipped_bit_is_refused(self):
+        path = self.pack("flipped", self.product, "6.6.7", 67)
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        code = self.drop_for_error(path)
+        self.assertIn(code, ("digest_mismatch", "bad_release", "part_mismatch", "bad_digest"))
+
+    def test_a_release_with_a_broken_signature_is_refused(self):
+        path = self.pack("signature", self.product, "6.6.8", 68)
+        content = bytearray(path.read_bytes())
+        # The envelope is the first file of the tar and ends with the signature.
+        size = int(content[124:135], 8)
+        content[512 + size - 1] ^= 1
+        path.write_bytes(content)
+        self.assertEqual(self.drop_for_error(path), "bad_signature")
+
+    def test_a_release_of_another_product_cannot_be_chosen_for_the_device(self):
+        DESK.drop(self.pack("other", "another-product", "3.0.0", 30))
+        self.wait_text("notice", "3.0.0")
+        self.choose_release("3.0.0")
+        off = self.row(self.device).find(css("deviceOff"))
+        self.assertIn("product", off.property("textContent"))
+        self.assertEqual(self.row(self.device).all(css("deviceUpdate")), [])
+
+    def test_the_app_refuses_a_start_that_the_page_would_not_offer(self):
+        # What the row says is a courtesy; the refusal itself is not the page's.
+        path = self.pack("forced", "yet-another-product", "3.1.0", 31)
+        DESK.drop(path)
+        release = self.wait(
+            lambda: next(
+                (r for r in self.snapshot()["releases"] if r["version"] == "3.1.0"), None
+            ),
+            "the release in the library",
+        )
+        end, code = self.start(release["id"])
+        self.assertEqual((end, code), ("failed", "wrong_product"))
+
+    def start(self, release):
+        """Starts a job past the page; returns how it was refused."""
+        said = self.window.run(
+            """return window.__TAURI_INTERNALS__.invoke('start_update',
+                {devices: [arguments[0]], release: arguments[1], retry: false})
+                .then((jobs) => ({jobs}), (error) => ({error}))""",
+            self.device,
+            release,
+        )
+        if "error" in said:
+            return "failed", said["error"]["code"]
+        job = said["jobs"][0]
+
+        def ended():
+            jobs = [each for each in self.snapshot()["jobs"] if each["id"] == job]
+            return jobs and jobs[0]["end"] and jobs[0]
+
+        job = self.wait(ended, "the end of the job", 60)
+        return job["end"], (job["error"] or {}).get("code")
+
+    def test_a_lower_sequence_is_refused(self):
+        high = self.pack("high", self.product, "8.1.0", 81)
+        low = self.pack("low", self.product, "8.0.0", 80, app="demo-1.0.0.bin", files="1.0.0")
+        DESK.drop(high)
+        self.wait_text("notice", "8.1.0")
+        DESK.drop(low)
+        self.wait_text("notice", "8.0.0")
+        ids = {each["version"]: each["id"] for each in self.snapshot()["releases"]}
+        self.assertEqual(self.start(ids["8.1.0"]), ("done", None))
+        self.assertEqual(self.start(ids["8.0.0"]), ("failed", "lower_sequence"))
+        running = device_of(self.url)["running"]
+        self.assertEqual((running["version"], running["sequence"]), ("8.1.0", 81))
+
+    def test_after_all_refusals_the_other_device_runs_what_it_ran(self):
+        other = [url for device, url in self.devices.items() if device != self.device][0]
+        self.assertEqual(device_of(other)["running"]["version"], self.before["running"]["version"])
+
+
+class NewRelease(WindowTest):
+    """The sheet that opens when an image and a folder are dropped."""
+
+    @classmethod
+    def arrange(cls):
+        cls.devices = cls.try_virtual_devices()
+        cls.count = len(cls.snapshot()["releases"])
+        web = DESK.dir / "web"
+        shutil.copytree(FIXTURES / "files" / "1.1.0", web)
+        cls.paths = [FIXTURES / "demo-1.1.0.bin", web]
+
+    def test_an_image_and_a_folder_become_a_signed_release(self):
+        DESK.drag("enter", self.paths)
+        self.wait_text("dropSentence", "New release from demo-1.1.0.bin and web/")
+        DESK.drag("drop", self.paths)
+        sheet = self.find("sheet")
+        self.assertIn("ESP32-C3", sheet.text)
+        self.assertIn("demo-1.1.0.bin", sheet.text)
+        product, version = self.find("sheetProduct"), self.find("sheetVersion")
+        sequence = int(self.find("sheetSequence").property("value"))
+        known = [
+            each["sequence"]
+            for each in self.snapshot()["releases"]
+            if each["product"] == product.property("value")
+        ]
+        self.assertEqual(sequence, max(known, default=0) + 1)
+        self.assertEqual(version.property("value"), "1.1.0", "the descriptor's version is offered")
+        version.clear()
+        version.type("4.2.0-sheet" + ENTER)
+        self.gone("sheet", 30)
+        self.wait_text("notice", "4.2.0-sheet")
+        releases = self.snapshot()["releases"]
+        self.assertEqual(len(releases), self.count + 1)
+        made = next(each for each in releases if each["version"] == "4.2.0-sheet")
+        self.assertEqual((made["app"]["kind"], made["files"]["kind"]), ("carried", "carried"))
+        self.assertEqual(made["chip"], "esp32c3")
+        path = self.home / "releases" / f"{made['id']}.airlift"
+        self.assertTrue(path.is_file())
+        DESK.airlift(self.home, "inspect", path)
+
+    def test_a_problem_is_shown_at_the_field_that_causes_it(self):
+        DESK.drop(*self.paths)
+        self.find("sheet")
+        product = self.find("sheetProduct")
+        product.clear()
+        product.type("Not A Product")
+        self.find("sheetProblem", '[data-field="product"]')
+        self.assertEqual(self.find("sheetSubmit").attribute("aria-disabled"), "true")
+        self.find("sheetClose").click()
+        self.gone("sheet")
+
+
+class OfflineDevice(WindowTest):
+    """A device that dies while the window is open."""
+
+    @classmethod
+    def prepare(cls):
+        key = DESK.dir / "offline.pem"
+        DESK.airlift(cls.home, "key", "new", key)
+        cls.trust = key.with_suffix(".pub.pem")
+        DESK.airlift(cls.home, "key", "trust", cls.trust)
+        command = [CLI, "simulate", "--dir", DESK.dir / "offline", "--count", "1"]
+        cls.simulation = DESK.start(
+            "simulate", [*command, "--trust", cls.trust], env=DESK.environment(cls.home)
+        )
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        if cls.simulation in DESK.running:
+            DESK.stop(cls.simulation)
+
+    def test_a_device_that_dies_is_greyed_within_ten_seconds_and_stays(self):
+        row = self.find("deviceRow", '[data-online="true"]', 30)
+        device = row.attribute("data-device")
+        DESK.stop(self.simulation, sent=signal.SIGKILL)
+        grey = self.row(device, '[data-online="false"]', seconds=10)
+        self.assertIn("off", (grey.attribute("class") or "").split())
+
+
+class Themes(WindowTest):
+    """Light and dark."""
+
+    def background(self):
+        """Colour behind everything, as red, green, blue."""
+        colour = self.window.run("return getComputedStyle(document.body).backgroundColor")
+        return [int(each) for each in colour.strip("rgba()").split(",")[:3]]
+
+    def choose(self, theme):
+        """Chooses a theme in the settings."""
+        self.show("Settings")
+        self.find("settingsTheme", f' input[value="{theme}"]').click()
+        self.wait(lambda: self.snapshot()["settings"]["theme"] == theme, f"theme {theme}")
+
+    def test_the_dark_theme_is_dark_and_the_light_one_light(self):
+        self.choose("dark")
+        self.wait(lambda: max(self.background()) < 64, "a dark background")
+        self.choose("light")
+        self.wait(lambda: min(self.background()) > 192, "a light background")
+
+    def test_the_choice_is_there_again_after_a_reload(self):
+        self.choose("dark")
+        self.window.reload()
+        self.wait(lambda: max(self.background()) < 64, "a dark background")
+        self.choose("light")
+
+
+class Restart(WindowTest):
+    """What is there again when the window is opened again."""
+
+    args = ("--try-virtual-devices",)
+
+    @classmethod
+    def arrange(cls):
+        cls.devices = cls.virtual_devices(2)
+
+    def test_the_argument_starts_two_virtual_devices(self):
+        self.assertEqual(len(self.devices), 2)
+        for url in self.devices.values():
+            self.assertEqual(device_of(url)["running"]["state"], "valid")
+
+    def test_a_reload_of_the_page_shows_the_same_devices(self):
+        self.window.reload()
+        for device in self.devices:
+            self.row(device)
+
+
+class Ending(unittest.TestCase):
+    """Starts and ends without a driver."""
+
+    def start(self, home, **more):
+        """Starts the window and waits until it has put its drop socket up."""
+        (DESK.dir / "drop").unlink(missing_ok=True)
+        env = {**DESK.environment(home), "TAURI_WEBVIEW_AUTOMATION": "", **more}
+        process = DESK.start("plain", [APP], env=env)
+        end = time.monotonic() + 30
+        while not (DESK.dir / "drop").exists():
+            self.assertIsNone(process.popen.poll(), "it ended by itself")
+            self.assertLess(time.monotonic(), end, "it did not start")
+            time.sleep(0.05)
+        return process
+
+    def test_a_signal_ends_it_in_good_order(self):
+        process = self.start(DESK.dir / "signal")
+        process.popen.send_signal(signal.SIGTERM)
+        self.assertEqual(process.popen.wait(20), 0)
+        DESK.stop(process)
+        locks = list((DESK.dir / "signal" / "run").iterdir())
+        self.assertEqual(locks, [], "an orderly end leaves no lock behind")
+
+    def test_without_a_session_bus_it_starts_all_the_same(self):
+        process = self.start(DESK.dir / "busless", DBUS_SESSION_BUS_ADDRESS="unix:path=/nowhere")
+        DESK.stop(process)
+
+    def test_the_version_is_printed_without_a_display(self):
+        env = {**os.environ, "DISPLAY": "", "WAYLAND_DISPLAY": ""}
+        done = subprocess.run([APP, "--version"], env=env, capture_output=True, text=True)
+        self.assertRegex(done.stdout, r"^airlift-desktop \d+\.\d+\.\d+")
+        self.assertEqual(done.returncode, 0)
+
+    def test_an_unknown_argument_is_named_and_ends_with_2(self):
+        done = subprocess.run([APP, "--fast"], capture_output=True, text=True)
+        self.assertIn("--fast", done.stderr)
+        self.assertEqual(done.returncode, 2)
+
+    def test_a_database_of_a_newer_version_is_left_alone_and_said(self):
+        home = DESK.dir / "newer"
+        home.mkdir()
+        import sqlite3
+
+        with sqlite3.connect(home / "airlift.db") as database:
+            database.execute("PRAGMA user_version = 999")
+        database.close()
+        before = (home / "airlift.db").read_bytes()
+        process = DESK.start("newer", [APP], env=DESK.environment(home))
+        try:
+            end = time.monotonic() + 30
+            log = home / "airlift.log"
+            while not (log.exists() and "999" in log.read_text()):
+                self.assertLess(time.monotonic(), end, "nothing is said")
+                time.sleep(0.05)
+            self.assertEqual((home / "airlift.db").read_bytes(), before)
+        finally:
+            DESK.stop(process)
+
+
+class Sentences(unittest.TextTestResult):
+    """Prints a line a test, keeps a picture of each failure, and counts."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.passed = 0
+
+    def getDescription(self, test):
+        name = getattr(test, "_testMethodName", str(test))
+        words = name.removeprefix("test_").replace("_", " ")
+        return f"{type(test).__name__}: {words}"
+
+    def addSuccess(self, test):
+        super().addSuccess(test)
+        self.passed += 1
+
+    def addFailure(self, test, err):
+        super().addFailure(test, err)
+        self.keep_picture(test)
+
+    def addError(self, test, err):
+        super().addError(test, err)
+        self.keep_picture(test)
+
+    def keep_picture(self, test):
+        """A picture says what a stack trace does not."""
+        name = "".join(each if each.isalnum() else "-" for each in test.id())[-80:]
+        try:
+            DESK.picture(DESK.dir / f"{name}.png")
+        except (OSError, subprocess.SubprocessError) as error:
+            print(f"no picture: {error}", file=sys.stderr)
+
+
+def main():
+    """Runs all tests, or those that are named (CLASS or CLASS.test)."""
+    global APP, CLI, DESK
+    APP, CLI = (os.path.abspath(each) for each in sys.argv[1:3])
+    names = sys.argv[3:]
+    loader = unittest.defaultTestLoader
+    module = sys.modules[__name__]
+    suite = loader.loadTestsFromNames(names, module) if names else loader.loadTestsFromModule(module)
+    DESK = Desk(APP, CLI)
+    bad = True
+    try:
+        runner = unittest.TextTestRunner(
+            stream=sys.stdout, verbosity=2, resultclass=Sentences, failfast=False
+        )
+        result = runner.run(suite)
+        bad = not result.wasSuccessful()
+        failed = len(result.failures) + len(result.errors)
+        print(f"{result.passed} passed, {failed} failed")
+        if bad:
+            print(f"Logs and pictures: {DESK.dir}")
+    finally:
+        DESK.end(keep=bad)
+    sys.exit(bad)
+
+
+if __name__ == "__main__":
+    main()
