@@ -18,7 +18,8 @@ use crate::{Limits, bounded::Bounded};
 /// The longest head of a request, in bytes. A device sends about 200, a browser about 1000.
 const MAX_HEAD: usize = 8192;
 
-/// What the kernel may hold of an answer that the peer has not taken yet, in bytes.
+/// What the kernel may hold of an answer that the peer has not taken yet, in bytes; Linux doubles it
+/// to make room for its own bookkeeping.
 ///
 /// It bounds what a slow reader costs, which Linux would let grow to 4 MiB; and it makes a whole part
 /// a fifth cheaper to send, for what is copied into it stays in the processor's cache.
