@@ -1,25 +1,54 @@
-//! The one door for fronts: every use case is a method here.
+//! The one door for fronts: every use case is a method of [`Airlift`].
 
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::broadcast;
+use airlift_discover::{Change, Config, DeviceId, Discovery, SeenDevice};
+use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio::task::JoinHandle;
 
-use crate::Error;
-use crate::dto::{
-    Device, Draft, DropPlan, HistoryRow, JobDetail, Key, NewRelease, Numbered, Release, Settings,
-    Snapshot,
-};
+use crate::clock::Clock;
+use crate::devices;
+use crate::dto::{self, Event, Numbered, Settings, Snapshot};
+use crate::events::Events;
+use crate::home::{Home, Instance};
+use crate::job::driver::Live;
+use crate::keys::Keys;
+use crate::library::Library;
+use crate::server::ChunkServer;
+use crate::simulate::VirtualDevices;
+use crate::store::{Store, blocking};
+use crate::{Error, job::preflight};
+
+mod keys;
+mod releases;
+mod updates;
+mod virtual_devices;
+mod watch;
+
+pub use releases::created;
+pub(crate) use releases::read_app;
+
+/// How many devices are updated at once; more wait for their turn. A device takes its chunks as
+/// fast as its flash can be written, so this bounds the network and not the devices.
+pub const UPDATES_AT_ONCE: usize = 16;
+/// How many ended jobs a snapshot carries.
+const RECENT_JOBS: u32 = 50;
 
 /// How an [`Airlift`] is opened.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// The folder that keeps everything, see [`crate::home::Home::locate`].
+    /// The folder that keeps everything, see [`Home::locate`].
     pub home: PathBuf,
     /// Whether devices are looked for with mDNS. Without it there are remembered and given ones.
     pub mdns: bool,
-    /// Whether jobs that an ended process left unfinished are picked up.
-    pub pick_up_jobs: bool,
+    /// Whether the devices of earlier runs are looked for.
+    pub remembered: bool,
+    /// Whether this is the window: it picks up jobs that an ended process left unfinished, listens
+    /// before the first job, and notices what other processes change in the folder.
+    pub stay: bool,
 }
 
 impl Options {
@@ -28,109 +57,354 @@ impl Options {
         Self {
             home: home.into(),
             mdns: true,
-            pick_up_jobs: true,
+            remembered: true,
+            stay: true,
+        }
+    }
+
+    /// What one command on a command line uses, on this folder.
+    pub fn command(home: impl Into<PathBuf>) -> Self {
+        Self {
+            stay: false,
+            ..Self::new(home)
         }
     }
 }
 
 /// A running Airlift on one folder. Cheap to clone; must live inside a tokio runtime.
 #[derive(Clone)]
-pub struct Airlift {}
+pub struct Airlift {
+    pub(crate) shared: Arc<Shared>,
+}
 
-#[allow(clippy::unused_async, unused_variables, missing_docs)]
+/// A line of progress as a device sent it.
+#[derive(Clone, Debug)]
+pub struct RawLine {
+    /// Job.
+    pub job: u32,
+    /// Device id.
+    pub device: String,
+    /// The JSON object.
+    pub line: serde_json::Value,
+}
+
+/// What all parts of a running Airlift share.
+pub(crate) struct Shared {
+    pub(crate) home: Home,
+    pub(crate) instance: Instance,
+    pub(crate) clock: Clock,
+    pub(crate) store: Store,
+    pub(crate) library: Library,
+    pub(crate) keys: Keys,
+    pub(crate) server: Arc<ChunkServer>,
+    pub(crate) discovery: Discovery,
+    pub(crate) events: Events,
+    pub(crate) turns: Arc<Semaphore>,
+    pub(crate) virtual_devices: VirtualDevices,
+    pub(crate) jobs: Mutex<BTreeMap<u32, Arc<Live>>>,
+    settings: Mutex<Settings>,
+    /// The releases as they were told last.
+    told_releases: Mutex<Vec<dto::Release>>,
+    /// Jobs that ended because their device was not seen again, by device.
+    missing: Mutex<BTreeMap<String, u32>>,
+    taps: Mutex<Vec<mpsc::UnboundedSender<RawLine>>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    stay: bool,
+}
+
 impl Airlift {
+    /// Opens the folder and starts looking for devices.
+    ///
+    /// # Errors
+    /// `io` and `database`, when the folder or its database cannot be used.
     pub async fn open(options: Options) -> Result<Self, Error> {
-        Ok(Self {})
+        let clock = Clock::system();
+        let root = options.home.clone();
+        let (home, instance) = blocking(move || {
+            let home = Home::open(&root)?;
+            let instance = Instance::start(&home)?;
+            Ok((home, instance))
+        })
+        .await?;
+        let store = Store::open(&home.database()).await?;
+        let settings = store.settings().await?.unwrap_or_else(default_settings);
+        let remembered = if options.remembered {
+            store.remembered().await?
+        } else {
+            Vec::new()
+        };
+        let discovery = Discovery::start(Config {
+            mdns: options.mdns,
+            remembered,
+            ..Config::default()
+        });
+        let events = Events::default();
+        let shared = Arc::new(Shared {
+            library: Library::new(&home),
+            keys: Keys::new(home.clone()),
+            server: Arc::new(ChunkServer::new(events.clone())),
+            virtual_devices: VirtualDevices::default(),
+            home,
+            instance,
+            clock,
+            store,
+            discovery,
+            events,
+            turns: Arc::new(Semaphore::new(UPDATES_AT_ONCE)),
+            jobs: Mutex::default(),
+            settings: Mutex::new(settings),
+            told_releases: Mutex::default(),
+            missing: Mutex::default(),
+            taps: Mutex::default(),
+            tasks: Mutex::default(),
+            stay: options.stay,
+        });
+        shared.refresh_library().await?;
+        let this = Self { shared };
+        this.follow_devices();
+        if options.stay {
+            this.follow_home();
+            this.pick_up_jobs().await?;
+        }
+        Ok(this)
     }
-    /// Stops everything that runs here; jobs can be picked up by the next start.
-    pub async fn close(&self) {}
-    pub async fn snapshot(&self) -> Result<Snapshot, Error> {
-        Err(pending())
+
+    /// Stops everything that runs here. Jobs that have not ended can be picked up by the next
+    /// start; devices go on by themselves.
+    pub async fn close(&self) {
+        for task in lock(&self.shared.tasks).drain(..) {
+            task.abort();
+        }
+        self.shared.virtual_devices.stop(&self.shared).await;
+        self.shared.server.stop().await;
     }
+
+    /// Events from now on. Subscribe before asking for the snapshot, so that nothing falls between
+    /// the two.
     pub fn subscribe(&self) -> broadcast::Receiver<Numbered> {
-        broadcast::Sender::new(1).subscribe()
+        self.shared.events.subscribe()
     }
-    pub async fn start_update(
-        &self,
-        devices: &[String],
-        release: &str,
-        retry: bool,
-    ) -> Result<Vec<u32>, Error> {
-        Err(pending())
+
+    /// Everything a window needs at its start or after a reload.
+    pub async fn snapshot(&self) -> Result<Snapshot, Error> {
+        let shared = &self.shared;
+        let seq = shared.events.seq();
+        let mut jobs: Vec<dto::Job> = shared.store.recent(RECENT_JOBS).await?;
+        let now = shared.clock.monotonic();
+        let live: Vec<_> = lock(&shared.jobs).values().cloned().collect();
+        let live: Vec<_> = live.iter().map(|live| live.state().view(now)).collect();
+        jobs.retain(|job| live.iter().all(|other| other.id != job.id));
+        jobs.extend(live);
+        jobs.sort_by_key(|job| job.id);
+        let keys = self.keys().await?;
+        Ok(Snapshot {
+            seq,
+            devices: shared.devices(),
+            releases: shared.releases(),
+            jobs,
+            keys,
+            server: shared.server.view(),
+            settings: shared.settings(),
+            virtual_devices: shared.virtual_devices.are_running(),
+        })
     }
-    pub async fn cancel_job(&self, id: u32) -> Result<(), Error> {
-        Err(pending())
+
+    /// Every known device.
+    pub fn devices(&self) -> Vec<dto::Device> {
+        self.shared.devices()
     }
-    pub async fn retry_job(&self, id: u32) -> Result<u32, Error> {
-        Err(pending())
+
+    /// Every line that devices send from now on, in order and none lost: for `--json`.
+    pub fn raw_lines(&self) -> mpsc::UnboundedReceiver<RawLine> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        lock(&self.shared.taps).push(sender);
+        receiver
     }
-    pub async fn job_detail(&self, id: u32) -> Result<JobDetail, Error> {
-        Err(pending())
+
+    /// Follows the devices: tells about them, remembers them, listens where they can be reached.
+    fn follow_devices(&self) {
+        let shared = self.shared.clone();
+        let mut changes = shared.discovery.subscribe();
+        self.spawn(async move {
+            loop {
+                match changes.recv().await {
+                    Ok(change) => shared.device_changed(&change).await,
+                    Err(broadcast::error::RecvError::Lagged(_)) => {
+                        for seen in shared.discovery.devices() {
+                            shared.device_changed(&Change::Changed(seen)).await;
+                        }
+                    }
+                    Err(broadcast::error::RecvError::Closed) => return,
+                }
+            }
+        });
     }
-    pub async fn add_device(&self, address: &str) -> Result<Device, Error> {
-        Err(pending())
-    }
-    pub async fn forget_device(&self, id: &str) -> Result<(), Error> {
-        Err(pending())
-    }
-    pub async fn plan_drop(&self, paths: &[PathBuf]) -> Result<DropPlan, Error> {
-        Err(pending())
-    }
-    pub async fn add_release(&self, path: &Path) -> Result<Release, Error> {
-        Err(pending())
-    }
-    pub async fn draft_release(&self, paths: &[PathBuf]) -> Result<Draft, Error> {
-        Err(pending())
-    }
-    pub async fn pack_release(&self, form: NewRelease) -> Result<Release, Error> {
-        Err(pending())
-    }
-    pub async fn delete_release(&self, id: &str) -> Result<(), Error> {
-        Err(pending())
-    }
-    pub async fn export_release(&self, id: &str, path: &Path) -> Result<(), Error> {
-        Err(pending())
-    }
-    pub async fn go_back(
-        &self,
-        release: &str,
-        key_id: &str,
-        passphrase: Option<&str>,
-    ) -> Result<Release, Error> {
-        Err(pending())
-    }
-    pub async fn trust_key(&self, path: &Path) -> Result<Key, Error> {
-        Err(pending())
-    }
-    pub async fn new_key(&self, name: &str, passphrase: Option<&str>) -> Result<Key, Error> {
-        Err(pending())
-    }
-    pub async fn import_key(&self, path: &Path, passphrase: Option<&str>) -> Result<Key, Error> {
-        Err(pending())
-    }
-    pub async fn export_public_key(&self, id: &str, path: &Path) -> Result<(), Error> {
-        Err(pending())
-    }
-    pub async fn save_key_copy(&self, id: &str, path: &Path) -> Result<(), Error> {
-        Err(pending())
-    }
-    pub async fn history(&self) -> Result<Vec<HistoryRow>, Error> {
-        Err(pending())
-    }
-    pub async fn export_history(&self, path: &Path) -> Result<(), Error> {
-        Err(pending())
-    }
-    pub async fn set_settings(&self, settings: Settings) -> Result<(), Error> {
-        Err(pending())
-    }
-    pub async fn start_virtual_devices(&self, count: u32) -> Result<(), Error> {
-        Err(pending())
-    }
-    pub async fn stop_virtual_devices(&self) -> Result<(), Error> {
-        Err(pending())
+
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = lock(&self.shared.tasks);
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(tokio::spawn(task));
     }
 }
 
-fn pending() -> Error {
-    Error::Internal("not wired up yet".into())
+impl Shared {
+    pub(crate) fn settings(&self) -> Settings {
+        lock(&self.settings).clone()
+    }
+
+    /// Passes a device's line on to whoever wants them as they are.
+    pub(crate) fn tap(&self, job: u32, device: &str, line: &[u8]) {
+        let mut taps = lock(&self.taps);
+        if taps.is_empty() {
+            return;
+        }
+        let Ok(line) = serde_json::from_slice(line) else {
+            return;
+        };
+        let line = RawLine {
+            job,
+            device: device.to_owned(),
+            line,
+        };
+        taps.retain(|tap| tap.send(line.clone()).is_ok());
+    }
+
+    /// All devices as the window sees them.
+    pub(crate) fn devices(&self) -> Vec<dto::Device> {
+        let keys = self.key_ids();
+        self.discovery
+            .devices()
+            .iter()
+            .map(|seen| self.device_view(seen, &keys))
+            .collect()
+    }
+
+    pub(crate) fn device(&self, id: &str) -> Option<dto::Device> {
+        let seen = self.discovery.device(id)?;
+        Some(self.device_view(&seen, &self.key_ids()))
+    }
+
+    fn device_view(&self, seen: &SeenDevice, keys: &BTreeSet<String>) -> dto::Device {
+        let id = seen.id.as_str();
+        let context = devices::Context {
+            keys: keys.clone(),
+            job: self.job_on(id),
+            simulated: self.virtual_devices.has(id),
+        };
+        devices::view(seen, &context)
+    }
+
+    /// The job of this process that runs on a device.
+    pub(crate) fn job_on(&self, device: &str) -> Option<u32> {
+        let jobs = lock(&self.jobs);
+        jobs.values()
+            .find(|live| live.device == device && !live.is_over())
+            .map(|live| live.id)
+    }
+
+    /// Keys that a device should trust for its Update button to make sense: those that can sign
+    /// here, and those whose releases are accepted.
+    fn key_ids(&self) -> BTreeSet<String> {
+        let keys = self.keys.list().unwrap_or_default();
+        keys.into_iter().map(|key| key.id).collect()
+    }
+
+    pub(crate) fn tell_device(&self, id: &str) {
+        if let Some(device) = self.device(id) {
+            self.events.send(Event::Device(device));
+        }
+    }
+
+    async fn device_changed(&self, change: &Change) {
+        let seen = match change {
+            Change::Forgotten(id) => {
+                self.events.send(Event::DeviceForgotten(id.to_string()));
+                return;
+            }
+            Change::Appeared(seen) | Change::Changed(seen) | Change::Gone(seen) => seen,
+        };
+        self.tell_device(seen.id.as_str());
+        self.releases_told_if_changed();
+        if !self.virtual_devices.has(seen.id.as_str()) {
+            let last_seen = seen.last_seen_unix.map(|unix| unix as f64);
+            let stored = self
+                .store
+                .remember(&seen.info, &seen.addresses, last_seen)
+                .await;
+            if let Err(e) = stored {
+                tracing::warn!("{e}");
+            }
+        }
+        if !seen.online {
+            return;
+        }
+        if let (true, Some(local)) = (self.stay, seen.local_addr) {
+            // A listener that is open before the first update shows its address, and its error.
+            if let Err(e) = self.server.ensure(local, &self.settings()) {
+                tracing::warn!("{e}");
+            }
+        }
+        let missed = lock(&self.missing).remove(seen.id.as_str());
+        if let Some(job) = missed {
+            let version = seen
+                .info
+                .running
+                .version
+                .as_deref()
+                .unwrap_or("an unknown version");
+            let note = format!("It came back later, running {version}.");
+            if let Err(e) = self.store.add_note(job, &note).await {
+                tracing::warn!("{e}");
+            }
+        }
+    }
+
+    /// A job of this process has ended and is stored.
+    pub(crate) fn job_ended(&self, live: &Live, not_seen_again: bool) {
+        if not_seen_again {
+            lock(&self.missing).insert(live.device.clone(), live.id);
+        }
+        self.tell_device(&live.device);
+    }
+
+    /// The library as the window sees it.
+    pub(crate) fn releases(&self) -> Vec<dto::Release> {
+        let devices = self.discovery.devices();
+        let mut releases = self.library.list();
+        for release in &mut releases {
+            let runs = |seen: &&SeenDevice| {
+                seen.info.product == release.product && preflight::is_current(release, &seen.info)
+            };
+            release.running_on = devices
+                .iter()
+                .filter(runs)
+                .map(|s| s.id.to_string())
+                .collect();
+        }
+        releases
+    }
+
+    /// Reads the library's folder; true when it has changed.
+    pub(crate) async fn refresh_library(self: &Arc<Self>) -> Result<bool, Error> {
+        let shared = self.clone();
+        blocking(move || shared.library.refresh(&shared.keys.trusted()?)).await
+    }
+}
+
+pub(crate) fn default_settings() -> Settings {
+    Settings {
+        theme: "system".into(),
+        port: airlift_serve::DEFAULT_PORT,
+        interfaces: Vec::new(),
+        notify: true,
+    }
+}
+
+pub(crate) fn device_id(id: &str) -> Result<DeviceId, Error> {
+    id.parse().map_err(|_| Error::NoSuchDevice(id.to_owned()))
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing inside is left half-changed where a panic could come.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

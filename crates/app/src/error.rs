@@ -114,6 +114,14 @@ impl Error {
         }
     }
 
+    /// What the window shows of an error of the release crate.
+    pub(crate) fn from_release(error: &airlift_release::Error) -> Self {
+        Self::Refused {
+            code: error.code(),
+            message: error.to_string(),
+        }
+    }
+
     pub(crate) fn refused(code: ErrorCode, message: impl Into<String>) -> Self {
         Self::Refused {
             code,

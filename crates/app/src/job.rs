@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::dto::{self, ChunkState, End, ErrorInfo, Phase, RefusedChunk, Release};
 use crate::error::{info, info_named};
 
-// driver
+pub(crate) mod driver;
 pub mod line;
 pub mod map;
 pub mod preflight;
@@ -372,6 +372,11 @@ impl JobState {
         self.token.as_deref()
     }
 
+    /// Whether cancelling can still do something: not after the switch.
+    pub fn can_cancel(&self) -> bool {
+        self.ending.is_none() && !self.switched && self.cancelling.is_none()
+    }
+
     /// Whether somebody wants it cancelled and the device has not confirmed that yet.
     pub fn is_cancelling(&self) -> bool {
         self.cancelling.is_some() && self.stage != Stage::Over
@@ -421,7 +426,7 @@ impl JobState {
             seconds_left: left.filter(|_| self.phase < Phase::Check),
             started: self.started,
             ended: self.ended,
-            can_cancel: end.is_none() && !self.switched && self.cancelling.is_none(),
+            can_cancel: self.can_cancel(),
             can_retry: matches!(end, Some(End::Failed | End::RolledBack | End::Cancelled)),
         }
     }

@@ -18,6 +18,9 @@
 
 mod airlift;
 pub mod clock;
+pub mod demo;
+pub mod devices;
+mod draft;
 pub mod dto;
 mod error;
 pub mod events;
@@ -25,7 +28,11 @@ pub mod home;
 pub mod job;
 pub mod keys;
 pub mod library;
+mod link;
+pub mod sample;
+pub mod server;
+mod simulate;
 pub mod store;
 
-pub use airlift::{Airlift, Options};
+pub use airlift::{Airlift, Options, RawLine, UPDATES_AT_ONCE, created};
 pub use error::Error;

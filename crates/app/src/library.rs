@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::UNIX_EPOCH;
 
 use airlift_release::{PartKind, PartState, Release, UnverifiedRelease};
@@ -11,6 +11,7 @@ use airlift_wire::manifest::ANY_CHIP;
 use airlift_wire::{Digest, PublicKey, index};
 
 use crate::Error;
+use crate::airlift::lock;
 use crate::dto;
 use crate::home::{Home, write_atomically};
 
@@ -22,6 +23,9 @@ const ENDING: &str = ".airlift";
 pub struct Library {
     dir: PathBuf,
     known: Mutex<BTreeMap<Digest, dto::Release>>,
+    /// Files that were left out, and with how many trusted keys: with another key it is worth
+    /// another look.
+    left_out: Mutex<BTreeMap<Digest, usize>>,
 }
 
 impl Library {
@@ -30,6 +34,7 @@ impl Library {
         Self {
             dir: home.releases(),
             known: Mutex::default(),
+            left_out: Mutex::default(),
         }
     }
 
@@ -51,7 +56,8 @@ impl Library {
             }
         }
         for (id, path) in present {
-            if self.known().contains_key(&id) {
+            let left_out = lock(&self.left_out).get(&id).copied();
+            if self.known().contains_key(&id) || left_out == Some(trusted.len()) {
                 continue;
             }
             match open(&path, id, trusted) {
@@ -59,7 +65,10 @@ impl Library {
                     let release = describe(&release, added(&path));
                     changed |= self.known().insert(id, release).is_none();
                 }
-                Err(e) => tracing::warn!(path = %path.display(), "left out: {e}"),
+                Err(e) => {
+                    tracing::warn!(path = %path.display(), "left out: {e}");
+                    lock(&self.left_out).insert(id, trusted.len());
+                }
             }
         }
         Ok(changed)
@@ -151,7 +160,7 @@ impl Library {
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<Digest, dto::Release>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 
