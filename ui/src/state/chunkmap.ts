@@ -23,7 +23,7 @@ export interface MapLayout {
 }
 
 export const MOST_CELLS = 10_000;
-const SMALLEST = 2;
+const SMALLEST = 1;
 
 /**
  * Places the parts below each other, each from the start of a row, with cells as large as fit.

@@ -1,1 +1,6 @@
-export {};
+import { afterEach } from 'vitest';
+
+afterEach(() => {
+  localStorage.clear();
+  delete document.documentElement.dataset.theme;
+});
