@@ -8,10 +8,9 @@ NPM := npm --prefix ui
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 APP := $(TARGET)/debug/airlift-desktop
 CLI := $(TARGET)/debug/airlift
-PYTHON := .venv/bin/python
 
 .PHONY: help run demo test check bench prove fuzz screenshots firmware build \
-	setup setup-test ui test-rust test-ui test-interop test-window test-firmware
+	setup setup-test ui test-rust test-ui test-window test-firmware
 
 help:
 	@echo "make run          open the app with two virtual devices (no display: make demo)"
@@ -52,7 +51,7 @@ demo:
 	@scripts/setup.sh base
 	cargo run --locked --quiet -p airlift-cli -- demo
 
-test: setup-test check test-ui test-rust test-interop test-window test-firmware
+test: setup-test check test-ui test-rust test-window test-firmware
 	@echo "All tests passed."
 
 check: ui
@@ -62,12 +61,7 @@ test-ui: ui/node_modules/.package-lock.json
 	$(NPM) test
 
 test-rust: ui
-	cargo build --locked --workspace --all-targets
 	@scripts/test-rust.sh
-
-test-interop:
-	@scripts/venv.sh
-	AIRLIFT=$(CLI) $(PYTHON) tests/interop/run.py
 
 test-window: ui
 	cargo build --locked --workspace
@@ -88,7 +82,7 @@ bench:
 
 SECONDS := 60
 fuzz:
-	@fuzz/run.sh $(SECONDS)
+	@fuzz/run.sh all $(SECONDS)
 
 screenshots: build
 	@scripts/setup.sh test
