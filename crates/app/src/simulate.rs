@@ -54,7 +54,9 @@ impl VirtualDevices {
 
     /// Stops them and returns their ids.
     pub(crate) async fn stop(&self, shared: &Shared) -> Vec<String> {
-        if let Some(simulation) = lock(&self.running).take() {
+        // The lock is let go before the wait.
+        let running = lock(&self.running).take();
+        if let Some(simulation) = running {
             // Waits for their threads.
             let _ = tokio::task::spawn_blocking(move || simulation.stop()).await;
         }
