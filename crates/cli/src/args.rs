@@ -3,6 +3,7 @@
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Updates ESP32-class devices over the network with signed releases.
 #[derive(Debug, Parser)]
@@ -171,24 +172,39 @@ pub struct Simulate {
     /// Product that the devices are
     #[arg(long, default_value = "demo")]
     pub product: String,
+    /// App image in the factory slot of new devices; default: the demo, version 1.0.0
+    #[arg(long, value_name = "APP.bin", conflicts_with = "installed")]
+    pub app: Option<PathBuf>,
+    /// Release that new devices run from the start
+    #[arg(long, value_name = "R.airlift")]
+    pub installed: Option<PathBuf>,
     /// Flash timing
     #[arg(long, value_enum, default_value_t = Timing::None)]
     pub timing: Timing,
     /// Bootloader: with rollback of its own, or without
     #[arg(long, value_enum, default_value_t = Bootloader::Plain)]
     pub bootloader: Bootloader,
-    /// Added to every answer of the network, in milliseconds
+    /// Milliseconds before each arrival from the network
     #[arg(long, value_name = "MS", default_value_t = 0)]
     pub latency: u32,
-    /// Connections that break, in percent
-    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=90))]
+    /// Most bytes that arrive in a second; 0 is no limit
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub rate: u32,
+    /// Arrivals at which the connection breaks instead, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = percent())]
     pub loss: u8,
+    /// Arrivals with one bit flipped, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = percent())]
+    pub flips: u8,
     /// A version that starts and never confirms
     #[arg(long, value_name = "VERSION")]
     pub never_confirms: Option<String>,
     /// A version that hangs at its first start
     #[arg(long, value_name = "VERSION")]
     pub hangs: Option<String>,
+    /// A version that panics at its first start
+    #[arg(long, value_name = "VERSION")]
+    pub panics: Option<String>,
     /// Seconds that a new version has to confirm
     #[arg(long, value_name = "SECONDS")]
     pub confirm_within: Option<u32>,
@@ -203,6 +219,8 @@ pub enum Timing {
     None,
     /// Typical erase and program times of a common part
     Typical,
+    /// The longest times that its data sheet allows
+    Maximum,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -219,8 +237,8 @@ pub struct Devices {
     #[arg(long)]
     pub json: bool,
     /// How long to look
-    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
-    pub wait: f64,
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
+    pub wait: Duration,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -243,8 +261,8 @@ pub struct Update {
     #[arg(long)]
     pub retry: bool,
     /// How long to look for devices
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
-    pub wait: f64,
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub wait: Duration,
     /// One JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -267,6 +285,24 @@ pub struct History {
     pub json: bool,
 }
 
+/// Most seconds that a command looks for devices.
+const LONGEST_WAIT: f64 = 86_400.0;
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "not a number of seconds".to_owned())?;
+    if (0.0..=LONGEST_WAIT).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err(format!("not between 0 and {LONGEST_WAIT} seconds"))
+    }
+}
+
+fn percent() -> impl clap::builder::TypedValueParser<Value = u8> {
+    clap::value_parser!(u8).range(0..=90)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,6 +311,14 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn waits_are_seconds_with_a_limit() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for text in ["-1", "NaN", "inf", "1e9", "soon"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -1,15 +1,27 @@
-//! One module a command.
+//! One module a command, and what they share.
 
+mod demo;
+mod devices;
+mod history;
 mod inspect;
 mod key;
 mod pack;
 mod serve;
 mod signer;
+mod simulate;
 mod trust;
+mod update;
 
 use crate::args::Command;
 use crate::failure::Failure;
+use airlift_app::home::Home;
+use airlift_app::{Airlift, Options};
+use airlift_wire::ErrorCode;
+use std::time::Duration;
 use trust::trusted_keys;
+
+/// How long what still runs in the background may take at the end.
+const LEFTOVERS: Duration = Duration::from_secs(2);
 
 /// Runs a command and returns its exit code.
 pub fn run(command: Command) -> Result<u8, Failure> {
@@ -19,7 +31,30 @@ pub fn run(command: Command) -> Result<u8, Failure> {
         Command::Resign(args) => pack::resign(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::Verify(args) => inspect::verify(args),
+        Command::Simulate(args) => simulate::run(&args),
+        Command::Devices(args) => block_on(devices::run(args)),
+        Command::Update(args) => block_on(update::run(args)),
         Command::Serve(args) => serve::run(args),
-        _ => Err(Failure::usage("not yet")),
+        Command::History(args) => block_on(history::run(args)),
+        Command::Demo => block_on(demo::run()),
     }
+}
+
+/// Runs a future to its end, then gives up on what it left behind.
+fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
+    let result = runtime.block_on(future);
+    runtime.shutdown_timeout(LEFTOVERS);
+    result
+}
+
+/// Opens the app on `AIRLIFT_HOME`. Jobs that other processes left are theirs or the window's.
+async fn open(mdns: bool) -> Result<Airlift, Failure> {
+    let mut options = Options::command(Home::locate()?);
+    options.mdns = mdns;
+    Ok(Airlift::open(options).await?)
 }

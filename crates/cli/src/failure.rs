@@ -36,11 +36,6 @@ impl Failure {
         self.code
     }
 
-    /// What is wrong, in one sentence.
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
     /// Prints it to standard error, for people or as one JSON object.
     pub fn print(&self, json: bool) {
         let Self {
@@ -82,6 +77,12 @@ impl From<airlift_app::Error> for Failure {
 
 impl From<airlift_serve::Error> for Failure {
     fn from(error: airlift_serve::Error) -> Self {
-        Self::new(ErrorCode::CannotListen, error.to_string())
+        Self::new(error.code(), error.to_string())
+    }
+}
+
+impl From<airlift_virtual_device::Error> for Failure {
+    fn from(error: airlift_virtual_device::Error) -> Self {
+        Self::new(error.code(), error.to_string())
     }
 }

@@ -7,6 +7,7 @@ mod args;
 mod command;
 mod exit;
 mod failure;
+mod interrupt;
 mod output;
 
 use clap::Parser;

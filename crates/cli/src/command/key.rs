@@ -1,5 +1,6 @@
 //! `airlift key new | trust | list`
 
+use super::trust;
 use crate::args::{Key, NewKey};
 use crate::exit;
 use crate::failure::Failure;
@@ -10,13 +11,13 @@ use std::path::{Path, PathBuf};
 pub fn run(command: Key) -> Result<u8, Failure> {
     match command {
         Key::New(args) => new(&args),
-        Key::Trust { key: _ } => Err(Failure::usage("not yet")),
-        Key::List => Err(Failure::usage("not yet")),
+        Key::Trust { key } => accept(&key),
+        Key::List => list(),
     }
 }
 
 fn new(args: &NewKey) -> Result<u8, Failure> {
-    let passphrase = args.passphrase.from_env()?;
+    let passphrase = args.passphrase.read()?;
     let key = SigningKey::generate()?;
     let pem = key.to_pem(passphrase.as_deref().map(String::as_str))?;
     let public = public_path(&args.key);
@@ -31,6 +32,36 @@ fn new(args: &NewKey) -> Result<u8, Failure> {
         args.key.display()
     ))?;
     output::line(&format!("public   {}", public.display()))?;
+    Ok(exit::DONE)
+}
+
+fn accept(path: &Path) -> Result<u8, Failure> {
+    let key = trust::keys()?.trust_file(path)?;
+    output::line(&format!("trusted  {}  {}", key.id, key.name))?;
+    Ok(exit::DONE)
+}
+
+fn list() -> Result<u8, Failure> {
+    let keys = trust::keys()?.list()?;
+    if keys.is_empty() {
+        output::line("No key is here, and none is trusted.")?;
+        return Ok(exit::DONE);
+    }
+    let mut rows = vec![
+        ["ID", "NAME", "TRUSTED", "SIGNS"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for key in keys {
+        let trusted = if key.trusted { "yes" } else { "no" };
+        let signs = match (key.can_sign, key.needs_passphrase) {
+            (false, _) => "no",
+            (true, false) => "yes",
+            (true, true) => "with its passphrase",
+        };
+        rows.push(vec![key.id, key.name, trusted.to_owned(), signs.to_owned()]);
+    }
+    output::table(&rows)?;
     Ok(exit::DONE)
 }
 

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 impl Passphrase {
     /// The passphrase in the variable that `--passphrase-env` names.
-    pub fn from_env(&self) -> Result<Option<Zeroizing<String>>, Failure> {
+    pub fn read(&self) -> Result<Option<Zeroizing<String>>, Failure> {
         let Some(name) = &self.passphrase_env else {
             return Ok(None);
         };
@@ -24,7 +24,7 @@ impl Passphrase {
 /// Reads the key that signs. Asks for a passphrase on a terminal only.
 pub fn read(signer: &Signer) -> Result<SigningKey, Failure> {
     let pem = keys::read_key_file(&signer.key)?;
-    let mut passphrase = signer.passphrase.from_env()?;
+    let mut passphrase = signer.passphrase.read()?;
     if passphrase.is_none() && keys::needs_passphrase(&pem) && std::io::stdin().is_terminal() {
         let asked = rpassword::prompt_password(format!("Passphrase of {}: ", signer.key.display()));
         let asked = asked.map_err(|e| Failure::new(ErrorCode::BadPassphrase, e.to_string()))?;

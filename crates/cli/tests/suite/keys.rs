@@ -109,6 +109,38 @@ fn a_file_that_is_no_private_key_does_not_sign() {
     desk.pack_with_key("nothing.pem").refused(1, "io");
 }
 
+#[test]
+fn a_trusted_key_is_listed_once_with_what_it_can_do() {
+    let desk = Desk::with_key();
+    let empty = desk.run(&["key", "list"]).succeeded();
+    assert!(empty.out.starts_with("No key"), "{}", empty.out);
+    let trusted = desk.run(&["key", "trust", "key.pub.pem"]).succeeded().out;
+    desk.run(&["key", "trust", "key.pub.pem"]).succeeded();
+    let list = desk.run(&["key", "list"]).succeeded().out;
+    let id = trusted
+        .split_whitespace()
+        .nth(1)
+        .expect("the id of the key");
+    let [head, row] = <[&str; 2]>::try_from(list.lines().collect::<Vec<_>>()).expect("one key");
+    assert!(head.starts_with("ID ") && head.ends_with("SIGNS"), "{list}");
+    let cells: Vec<_> = row.split_whitespace().collect();
+    assert_eq!(cells, [id, "key", "yes", "no"]);
+}
+
+#[test]
+fn what_is_no_public_key_is_not_trusted() {
+    let desk = Desk::with_key();
+    desk.run(&["key", "trust", "key.pem"]).refused(1, "bad_key");
+    desk.run(&["key", "trust", "nothing.pub.pem"])
+        .refused(1, "io");
+    assert!(
+        desk.run(&["key", "list"])
+            .succeeded()
+            .out
+            .starts_with("No key")
+    );
+}
+
 impl Desk {
     fn pack_with_key(&self, key: &str) -> crate::support::Run {
         self.write("web/main.py", "print(1)\n");

@@ -1,0 +1,101 @@
+//! `airlift simulate`
+
+use super::trust;
+use crate::args::{self, Simulate};
+use crate::exit;
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::output;
+use airlift_app::sample;
+use airlift_release::UnverifiedRelease;
+use airlift_virtual_device::timing::Timing;
+use airlift_virtual_device::{
+    Behaviour, Bootloader, Settings, Simulation, SimulationConfig, Software,
+};
+use airlift_wire::limits::MAX_PART_SIZE;
+use airlift_wire::{ErrorCode, KeySet, PublicKey};
+
+pub fn run(args: &Simulate) -> Result<u8, Failure> {
+    let key = trust::read(&args.trust)?;
+    let keys = KeySet::new(1, key, &[key])
+        .ok_or_else(|| Failure::new(ErrorCode::Internal, "a key makes no set of keys"))?;
+    let software = software(args, key)?;
+    let count = usize::from(args.count);
+    let mut config = SimulationConfig::new(&args.dir, count, &args.product, keys, software);
+    config.settings = settings(args);
+    let simulation = Simulation::start(&config)?;
+    super::block_on(async {
+        let mut stop = std::pin::pin!(interrupt::requested());
+        tokio::select! {
+            biased;
+            () = &mut stop => {}
+            () = std::future::ready(()) => {
+                announce(&simulation, args)?;
+                stop.await;
+            }
+        }
+        Ok(())
+    })?;
+    simulation.stop();
+    Ok(exit::DONE)
+}
+
+fn software(args: &Simulate, key: PublicKey) -> Result<Software, Failure> {
+    if let Some(path) = &args.installed {
+        let release = UnverifiedRelease::read_file(path)?.verify(&[key])?;
+        return Ok(Software::Release(Box::new(release)));
+    }
+    let Some(path) = &args.app else {
+        return Ok(Software::App(sample::OLD.app.to_vec()));
+    };
+    let app = airlift_release::read_bounded(path, "the app", MAX_PART_SIZE.into())?;
+    airlift_release::image::check(&app)?;
+    Ok(Software::App(app))
+}
+
+fn settings(args: &Simulate) -> Settings {
+    let mut settings = Settings::default();
+    settings.timing = match args.timing {
+        args::Timing::None => Timing::None,
+        args::Timing::Typical => Timing::Typical,
+        args::Timing::Maximum => Timing::Maximum,
+    };
+    settings.bootloader = match args.bootloader {
+        args::Bootloader::Plain => Bootloader::Plain,
+        args::Bootloader::Rollback => Bootloader::Rollback,
+    };
+    settings.network.latency_ms = args.latency;
+    settings.network.bytes_per_second = args.rate;
+    settings.network.resets_permille = u16::from(args.loss) * 10;
+    settings.network.flips_permille = u16::from(args.flips) * 10;
+    if let Some(seconds) = args.confirm_within {
+        settings.confirm_ms = seconds.saturating_mul(1000);
+    }
+    for (version, behaviour) in [
+        (&args.never_confirms, Behaviour::NeverConfirms),
+        (&args.hangs, Behaviour::Hangs),
+        (&args.panics, Behaviour::Panics),
+    ] {
+        if let Some(version) = version {
+            settings = settings.with_trial(version, behaviour);
+        }
+    }
+    settings
+}
+
+fn announce(simulation: &Simulation, args: &Simulate) -> Result<(), Failure> {
+    for device in simulation.devices() {
+        let (id, name, address) = (&device.id, &device.name, device.address);
+        if let Some(port) = device.moved_from {
+            eprintln!("note: {name} was at port {port}, which another program has now");
+        }
+        if args.json {
+            output::json(&serde_json::json!({
+                "schema": 1, "id": id, "name": name, "address": address,
+            }))?;
+        } else {
+            output::line(&format!("{name}  {id}  {address}"))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! `airlift update`
+
+mod outcome;
+mod show;
+mod targets;
+
+use crate::args::Update;
+use crate::exit;
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::output;
+use airlift_app::dto::{Event, Job};
+use airlift_app::{Airlift, RawLine};
+use airlift_wire::ErrorCode;
+use outcome::Outcome;
+use show::Show;
+use std::collections::BTreeMap;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+pub async fn run(args: Update) -> Result<u8, Failure> {
+    let app = super::open(true).await?;
+    let result = update(&app, &args).await;
+    app.close().await;
+    result
+}
+
+async fn update(app: &Airlift, args: &Update) -> Result<u8, Failure> {
+    let release = app.add_release(&args.release).await?;
+    let mut stop = std::pin::pin!(interrupt::requested());
+    let devices = tokio::select! {
+        found = targets::find(app, &release, args) => found?,
+        () = &mut stop => {
+            return Err(Failure::new(ErrorCode::Cancelled, "cancelled before anything was sent"));
+        }
+    };
+    if devices.is_empty() {
+        if !args.json {
+            let version = &release.version;
+            output::line(&format!(
+                "Nothing to do: every device runs {version} already."
+            ))?;
+        }
+        return Ok(exit::DONE);
+    }
+
+    // Before the start, so that nothing is missed.
+    let mut events = app.subscribe();
+    let lines = app.raw_lines();
+    let ids = app.start_update(&devices, &release.id, args.retry).await?;
+    let mut watch = Watch {
+        jobs: ids.into_iter().map(|id| (id, None)).collect(),
+        lines,
+        show: Show::new(args.json),
+    };
+    let mut interrupted = false;
+    while watch.is_running() {
+        tokio::select! {
+            biased;
+            () = &mut stop => {
+                if interrupted {
+                    return Ok(exit::CANCELLED);
+                }
+                interrupted = true;
+                stop.set(interrupt::requested());
+                watch.show.note("Cancelling. Ctrl-C again leaves at once.");
+                app.cancel_all();
+            }
+            Some(line) = watch.lines.recv() => watch.line(&line)?,
+            event = events.recv() => match event {
+                Ok(numbered) => watch.event(&numbered.event)?,
+                Err(RecvError::Lagged(_)) => watch.look(app).await?,
+                Err(RecvError::Closed) => break,
+            },
+        }
+    }
+    let outcomes: Vec<_> = watch.jobs.values().flatten().map(Outcome::of).collect();
+    watch.show.summary(&outcomes)?;
+    Ok(outcome::exit_code(&outcomes, interrupted))
+}
+
+/// What is known of the jobs.
+struct Watch {
+    /// Each job as it was last told; `None` before its first word.
+    jobs: BTreeMap<u32, Option<Job>>,
+    lines: UnboundedReceiver<RawLine>,
+    show: Show,
+}
+
+impl Watch {
+    fn is_running(&self) -> bool {
+        let ended = |job: &Option<Job>| job.as_ref().is_some_and(|job| job.end.is_some());
+        !self.jobs.values().all(ended)
+    }
+
+    fn line(&mut self, line: &RawLine) -> Result<(), Failure> {
+        if self.jobs.contains_key(&line.job) {
+            self.show.device_line(line)?;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), Failure> {
+        match event {
+            Event::Job(job) => self.job(job),
+            Event::Chunks { job, refused, .. } => {
+                let name = self
+                    .jobs
+                    .get(job)
+                    .and_then(Option::as_ref)
+                    .map(|job| &job.device_name);
+                for chunk in refused {
+                    self.show.refused(name.map_or("", String::as_str), chunk)?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn job(&mut self, job: &Job) -> Result<(), Failure> {
+        let Some(known) = self.jobs.get_mut(&job.id) else {
+            return Ok(());
+        };
+        if known.as_ref().is_some_and(|known| known.end.is_some()) {
+            return Ok(());
+        }
+        if job.end.is_some() {
+            // The end is the last word: what the device said before it comes first.
+            while let Ok(line) = self.lines.try_recv() {
+                if line.job == job.id || self.show.is_json() {
+                    self.show.device_line(&line)?;
+                }
+            }
+        }
+        self.show.job(known.as_ref(), job)?;
+        *known = Some(job.clone());
+        Ok(())
+    }
+
+    /// Asks for every job: events were missed.
+    async fn look(&mut self, app: &Airlift) -> Result<(), Failure> {
+        let ids: Vec<u32> = self.jobs.keys().copied().collect();
+        for id in ids {
+            let job = app.job(id).await?;
+            self.job(&job)?;
+        }
+        Ok(())
+    }
+}
