@@ -12,9 +12,11 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist-fake');
 const [folder = join(root, '..', 'screenshots', 'tmp'), ...only] = process.argv.slice(2);
 
-/** As strict as the shell's: no inline script, no inline style, nothing from elsewhere. */
-const CSP =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'";
+/** The shell's own policy; only the page's own origin stands in for Tauri's. */
+const { security } = JSON.parse(
+  await readFile(join(root, '..', 'src-tauri', 'tauri.conf.json'), 'utf8'),
+).app;
+const CSP = security.csp.replace(/connect-src [^;]*/, "connect-src 'self'");
 const TYPES = {
   '.html': 'text/html',
   '.js': 'text/javascript',
@@ -109,6 +111,7 @@ for (const size of SIZES) {
       colorScheme: 'light',
       deviceScaleFactor: 1,
     });
+    if (security.freezePrototype) await context.addInitScript('Object.freeze(Object.prototype)');
     const page = await context.newPage();
     page.on('console', (message) => {
       if (message.type() === 'error') complaints.push(`${page.url()}: ${message.text()}`);
