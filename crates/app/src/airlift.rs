@@ -172,8 +172,11 @@ impl Airlift {
     /// Stops everything that runs here. Jobs that have not ended can be picked up by the next
     /// start; devices go on by themselves.
     pub async fn close(&self) {
-        for task in lock(&self.shared.tasks).drain(..) {
+        let tasks = std::mem::take(&mut *lock(&self.shared.tasks));
+        for task in tasks {
             task.abort();
+            // Its end is what matters, and it was asked for.
+            let _ = task.await;
         }
         self.shared.virtual_devices.stop(&self.shared).await;
         self.shared.server.stop().await;

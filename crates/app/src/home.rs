@@ -154,14 +154,15 @@ impl Instance {
                 .open(&path);
             let lock = lock.map_err(|e| Error::io(&path, e))?;
             match lock.try_lock() {
-                Ok(()) => {
+                // Whoever had it before may have removed it between the two lines above.
+                Ok(()) if path.exists() => {
                     return Ok(Self {
                         id,
                         path,
                         _lock: lock,
                     });
                 }
-                Err(TryLockError::WouldBlock) => {}
+                Ok(()) | Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(e)) => return Err(Error::io(&path, e)),
             }
         }

@@ -8,7 +8,7 @@ use airlift_discover::{DeviceId, DeviceInfo, SeenDevice, probe};
 use airlift_wire::ErrorCode;
 use bytes::Bytes;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::line::DeviceLine;
@@ -21,6 +21,8 @@ use crate::{Error, store};
 
 /// How often the window is told about a job at most, except of its start and its end.
 pub const TELL_EVERY: Duration = Duration::from_millis(100);
+/// How long discovery may take to hear what a job already knows.
+const SETTLE: Duration = Duration::from_secs(3);
 /// At how many of its addresses a device is looked for in one go.
 const ADDRESSES: usize = 4;
 
@@ -79,6 +81,7 @@ pub(crate) async fn run(shared: Arc<Shared>, live: Arc<Live>) {
         shared,
         live,
         address: None,
+        info: None,
         offer: None,
         envelope: None,
     };
@@ -91,6 +94,8 @@ struct Driver {
     live: Arc<Live>,
     /// Where the device answered last.
     address: Option<SocketAddr>,
+    /// What the device said last.
+    info: Option<DeviceInfo>,
     /// Keeps the release served while the job runs.
     offer: Option<Offer>,
     envelope: Option<Bytes>,
@@ -327,6 +332,7 @@ impl Driver {
                 // Another device may have the address by now.
                 Ok(answer) if answer.info.id.as_str() == self.live.device => {
                     self.address = Some(address);
+                    self.info = Some(answer.info.clone());
                     return Some(answer.info);
                 }
                 _ => {}
@@ -385,6 +391,25 @@ impl Driver {
         tell(&self.shared, &self.live);
     }
 
+    /// Waits until discovery has heard from the device what this job heard.
+    async fn settle(&self) {
+        let Ok(id) = self.live.device.parse::<DeviceId>() else {
+            return;
+        };
+        let Some(info) = &self.info else {
+            return;
+        };
+        let discovery = &self.shared.discovery;
+        let mut changes = discovery.subscribe();
+        discovery.probe_now(&id);
+        while !self
+            .seen()
+            .is_some_and(|seen| seen.online && seen.info.running == info.running)
+        {
+            let _ = changes.recv().await;
+        }
+    }
+
     fn told(&self) -> MutexGuard<'_, Told> {
         self.live
             .told
@@ -402,9 +427,8 @@ impl Driver {
             tracing::error!("{e}");
         }
         tell(&self.shared, &self.live);
-        if let Ok(id) = self.live.device.parse::<DeviceId>() {
-            self.shared.discovery.probe_now(&id);
-        }
+        // Whoever hears of the end finds the device as the job left it.
+        let _ = timeout(SETTLE, self.settle()).await;
         let not_seen = detail
             .job
             .error
