@@ -180,6 +180,7 @@ impl Airlift {
         }
         self.shared.virtual_devices.stop(&self.shared).await;
         self.shared.server.stop().await;
+        self.shared.instance.end();
     }
 
     /// Events from now on. Subscribe before asking for the snapshot, so that nothing falls between

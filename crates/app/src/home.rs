@@ -177,6 +177,11 @@ impl Instance {
         &self.id
     }
 
+    /// Gives the name back before the process ends: nothing runs under it any more.
+    pub fn end(&self) {
+        let _ = fs::remove_file(&self.path);
+    }
+
     /// Whether the process of that name still runs.
     pub fn is_alive(home: &Home, id: &str) -> bool {
         let path = home.run().join(format!("{id}.lock"));
@@ -189,7 +194,7 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        self.end();
     }
 }
 

@@ -156,7 +156,6 @@ enum Stage {
     Waiting,
     Detached {
         retry_at: Duration,
-        failures: usize,
     },
     Attached,
     Restarting {
@@ -212,6 +211,8 @@ pub struct JobState {
     rate: Rate,
     log: VecDeque<String>,
     last_progress: Duration,
+    /// Attempts to attach since the last line.
+    failures: usize,
     last_answer: Duration,
     cancelling: Option<Duration>,
     ending: Option<Ending>,
@@ -258,6 +259,7 @@ impl JobState {
             rate: Rate::default(),
             log: VecDeque::new(),
             last_progress: Duration::ZERO,
+            failures: 0,
             last_answer: Duration::ZERO,
             cancelling: None,
             ending: None,
@@ -280,10 +282,7 @@ impl JobState {
             };
         } else {
             self.phase = Phase::Preflight;
-            self.stage = Stage::Detached {
-                retry_at: now,
-                failures: 0,
-            };
+            self.stage = Stage::Detached { retry_at: now };
         }
         self.note("Picked up again after Airlift was restarted.");
     }
@@ -312,10 +311,7 @@ impl JobState {
         match plan {
             Ok(Plan::Send) => {
                 self.to_slot = Some(target);
-                self.stage = Stage::Detached {
-                    retry_at: now,
-                    failures: 0,
-                };
+                self.stage = Stage::Detached { retry_at: now };
             }
             Ok(Plan::Current) => {
                 self.to_slot = Some(device.running.slot);
@@ -331,10 +327,8 @@ impl JobState {
             return;
         }
         match input {
-            Input::Attached => {
-                self.stage = Stage::Attached;
-                self.progress(now);
-            }
+            // No progress yet: a device that takes connections and says nothing is stalled too.
+            Input::Attached => self.stage = Stage::Attached,
             Input::Line(line) => self.line(line, now),
             Input::Refused { code, message } => self.refused(code, message, now),
             Input::Detached { reason } => self.detached(reason, now),
@@ -443,7 +437,8 @@ impl JobState {
     }
 
     fn line(&mut self, line: &DeviceLine, now: Duration) {
-        self.progress(now);
+        self.last_progress = now;
+        self.failures = 0;
         match line {
             DeviceLine::Started { token, release } => {
                 if *release != self.release.id {
@@ -545,25 +540,20 @@ impl JobState {
         if self.cancelling.is_some() {
             return self.cancelled(Some("the device may need a moment to notice"));
         }
-        let failures = match self.stage {
-            Stage::Detached { failures, .. } => failures + 1,
-            Stage::Attached => 0,
-            _ => return,
-        };
+        if !matches!(self.stage, Stage::Detached { .. } | Stage::Attached) {
+            return;
+        }
         self.note(&format!("The connection is away: {reason}."));
         // The last line may be what was lost: from the check on, the restart can come any time.
         if self.accepted && self.phase >= Phase::Check {
             self.restarting(now);
             return;
         }
-        let pause = BACK_OFF
-            .get(failures)
-            .or(BACK_OFF.last())
-            .copied()
-            .unwrap_or_default();
+        let last = BACK_OFF.len() - 1;
+        let pause = BACK_OFF[self.failures.min(last)];
+        self.failures += 1;
         self.stage = Stage::Detached {
             retry_at: now + pause,
-            failures,
         };
     }
 
@@ -601,10 +591,7 @@ impl JobState {
         let updating = matches!(device.updater.state, UpdaterState::Updating);
         if !self.switched && (updating || (idle && fresh)) {
             // It never came to the switch: still at it, or cut off and started again.
-            self.stage = Stage::Detached {
-                retry_at: now,
-                failures: 0,
-            };
+            self.stage = Stage::Detached { retry_at: now };
             self.last_progress = now;
         } else if idle && fresh {
             let old_since = old_since.unwrap_or(now);
@@ -690,7 +677,8 @@ impl JobState {
                     .is_some_and(|at| now.saturating_sub(at) >= CANCEL_WAIT)
                 {
                     self.cancelled(Some("the device has not confirmed it"));
-                } else if !self.accepted && silent >= FIRST_CONTACT {
+                } else if self.stage != Stage::Attached && !self.accepted && silent >= FIRST_CONTACT
+                {
                     let message = format!("{name} does not answer");
                     self.fail(info(ErrorCode::ConnectionLost, message));
                 } else if silent >= STALL {
@@ -745,10 +733,6 @@ impl JobState {
     /// Phases never go back: a device that is attached to again tells the early ones once more.
     fn at_least(&mut self, phase: Phase) {
         self.phase = self.phase.max(phase);
-    }
-
-    fn progress(&mut self, now: Duration) {
-        self.last_progress = now;
     }
 
     fn over(&mut self, end: End, error: Option<ErrorInfo>, summary: String) {

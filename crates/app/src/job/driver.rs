@@ -365,7 +365,13 @@ impl Driver {
     }
 
     /// Tells the window, if something happened and it is time, or `now`.
+    ///
+    /// The end is told by [`Driver::finish`] alone, once it is stored: whoever hears of it may end
+    /// this process.
     async fn tell(&self, at_once: bool) {
+        if self.live.is_over() {
+            return;
+        }
         let due = {
             let told = self.told();
             let rested = told.at.is_none_or(|at| at.elapsed() >= TELL_EVERY);

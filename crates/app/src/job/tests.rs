@@ -324,6 +324,16 @@ fn thirty_seconds_without_progress_are_stalled_attached_or_not() {
 }
 
 #[test]
+fn a_device_that_takes_connections_and_says_nothing_is_given_up() {
+    let mut story = Story::attached();
+    for at in 1..=30 {
+        story.input(at, Input::Detached { reason: "ended" });
+        story.input(at, Input::Attached);
+    }
+    assert_eq!((story.end(), story.code()), (End::Failed, "stalled"));
+}
+
+#[test]
 fn a_device_that_never_answers_is_given_up_soon() {
     let mut story = Story::new();
     story.0.begin(&device(json!({})), s(0));
