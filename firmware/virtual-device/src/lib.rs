@@ -9,11 +9,13 @@
 //! | [`device`] | boot, guard, updater, API, restart, for ever |
 //! | [`settings`] | what a device does besides working well |
 //! | [`simulation`] | many devices in a process, on this computer only |
+//! | [`deterministic`] | the same devices without threads, sockets and real time |
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 #![allow(async_fn_in_trait)] // one thread runs all of a device; no future needs `Send`
 
 pub mod boot;
+pub mod deterministic;
 pub mod device;
 mod error;
 pub mod factory;

@@ -1,0 +1,19 @@
+//! Whole devices, stepped by hand: no threads, no sockets, no real time.
+
+#[path = "device/kit.rs"]
+mod kit;
+
+#[path = "device/api.rs"]
+mod api;
+#[path = "device/bootloader.rs"]
+mod bootloader;
+#[path = "device/faults.rs"]
+mod faults;
+#[path = "device/refusals.rs"]
+mod refusals;
+#[path = "device/resume.rs"]
+mod resume;
+#[path = "device/trials.rs"]
+mod trials;
+#[path = "device/updates.rs"]
+mod updates;

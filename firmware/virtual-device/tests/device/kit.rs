@@ -1,0 +1,303 @@
+//! A device on a bench, releases for it, and what is asked again and again.
+
+use airlift_release::{PackOptions, Release, SigningKey, files::FilesInput, pack};
+use airlift_updater::{Layout, SlotId};
+use airlift_virtual_device::deterministic::{Bench, Client, sample_app};
+use airlift_virtual_device::nor::{NorFlash, SharedNor};
+use airlift_virtual_device::{Bootloader, ChipFiles, Factory, Settings, timing::Timing};
+use airlift_wire::otadata::Entry;
+use airlift_wire::partition::{TABLE_LEN, TABLE_OFFSET, Table};
+use airlift_wire::state::{STATE_LEN, State, newest};
+use airlift_wire::{Digest, KeySet, envelope, index, manifest};
+use ed25519_dalek::Signer;
+use serde_json::Value;
+use std::time::Duration;
+
+pub const CHIP: u16 = 5;
+pub const PRODUCT: &str = "device-test";
+/// 25 chunks, the last one short.
+pub const APP_LEN: usize = 100_000;
+
+const ROOT: [u8; 32] = [1; 32];
+const RELEASE: [u8; 32] = [2; 32];
+
+/// The key that signs releases.
+pub fn key() -> SigningKey {
+    SigningKey::from_seed(&RELEASE)
+}
+
+/// The key that signs changes of keys.
+pub fn root() -> SigningKey {
+    SigningKey::from_seed(&ROOT)
+}
+
+pub fn trust() -> KeySet {
+    KeySet::new(1, root().public(), &[key().public()]).unwrap()
+}
+
+pub fn app(version: &str) -> Vec<u8> {
+    sample_app(CHIP, version, APP_LEN)
+}
+
+/// What the files of a version are: they differ in some, share some, and have some of their own.
+pub fn files(version: &str) -> FilesInput {
+    FilesInput::from_iter([
+        (
+            "main.py".to_owned(),
+            format!("print('{version}')\n").into_bytes(),
+        ),
+        ("lib/same.py".to_owned(), vec![b'#'; 9000]),
+        (
+            "lib/deep/er/x.py".to_owned(),
+            version.repeat(700).into_bytes(),
+        ),
+        (format!("only-{version}.txt"), vec![b'o'; 100]),
+        ("zero".to_owned(), Vec::new()),
+    ])
+}
+
+/// A release with both parts.
+pub fn release(version: &str, sequence: u32) -> Release {
+    release_of(
+        version,
+        sequence,
+        Some(app(version)),
+        Some(files(version)),
+        None,
+    )
+}
+
+pub fn release_of(
+    version: &str,
+    sequence: u32,
+    app: Option<Vec<u8>>,
+    files: Option<FilesInput>,
+    base: Option<&Release>,
+) -> Release {
+    let key = key();
+    let mut options = PackOptions::new(PRODUCT, sequence, &key);
+    options.version = Some(version);
+    options.chip = Some("esp32c3");
+    options.app = app.map(Into::into);
+    options.files = files;
+    options.base = base;
+    pack(options).unwrap().release
+}
+
+pub fn app_only(version: &str, sequence: u32) -> Release {
+    release_of(version, sequence, Some(app(version)), None, None)
+}
+
+/// What a maker signs whose tools check nothing.
+pub struct Unchecked<'a> {
+    pub chip: u16,
+    pub app: &'a [u8],
+    pub files: Option<&'a [u8]>,
+}
+
+pub struct Forged {
+    pub envelope: Vec<u8>,
+}
+
+impl Unchecked<'_> {
+    /// Signs it, and has the host serve it.
+    pub fn offer(&self, bench: &Bench, sequence: u32) -> Forged {
+        let index =
+            |part: &[u8]| -> Vec<u8> { part.chunks(4096).flat_map(|c| Digest::of(c).0).collect() };
+        let pages = |index: &[u8]| -> Vec<u8> {
+            index.chunks(4096).flat_map(|p| Digest::of(p).0).collect()
+        };
+        let parts: Vec<_> = [Some(self.app), self.files]
+            .into_iter()
+            .map(|part| part.map(|part| (part, index(part), pages(&index(part)))))
+            .collect();
+        let part = |n: usize, blocks| match &parts[n] {
+            None => manifest::PartRef::Any,
+            Some((bytes, _, pages)) => manifest::PartRef::Carried(manifest::Part {
+                size: bytes.len() as u32,
+                digest: Digest::of(bytes),
+                pages: manifest::Pages::flat(pages).unwrap(),
+                blocks,
+            }),
+        };
+        let manifest = manifest::Manifest {
+            product: PRODUCT,
+            chip: self.chip,
+            version: "unchecked",
+            sequence,
+            created: 0,
+            app: part(0, None),
+            files: part(1, Some(4)),
+            keys: None,
+        };
+        let mut payload = [0; 4080];
+        let len = manifest.encode(&mut payload).unwrap();
+        let signing = ed25519_dalek::SigningKey::from_bytes(&RELEASE);
+        let kid = key().id();
+        let mut scratch = [0; envelope::SCRATCH];
+        let message = envelope::to_be_signed(kid, &payload[..len], &mut scratch).unwrap();
+        let signature = signing.sign(message).to_bytes();
+        let mut out = [0; 4080];
+        let len = envelope::encode(kid, &payload[..len], &signature, &mut out).unwrap();
+        let envelope = out[..len].to_vec();
+        let host = bench.host();
+        let id = Digest::of(&envelope);
+        host.add_resource(format!("/v1/releases/{id}"), &envelope.clone().into());
+        for (bytes, index, _) in parts.iter().flatten() {
+            let digest = Digest::of(bytes);
+            host.add_resource(format!("/v1/blobs/{digest}"), &bytes.to_vec().into());
+            host.add_resource(format!("/v1/indexes/{digest}"), &index.clone().into());
+        }
+        Forged { envelope }
+    }
+}
+
+/// Quick to start and to give up.
+pub fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.confirm_ms = 5_000;
+    settings
+}
+
+pub fn both_bootloaders() -> [Settings; 2] {
+    [Bootloader::Plain, Bootloader::Rollback].map(|bootloader| {
+        let mut settings = settings();
+        settings.bootloader = bootloader;
+        settings
+    })
+}
+
+/// Flash of a device with an app that no release describes, and no files.
+pub fn bare_flash() -> Vec<u8> {
+    let app = app("0.9.0");
+    let mut factory = Factory::new(PRODUCT, "bench", trust());
+    factory.app = Some(&app);
+    factory.build().unwrap()
+}
+
+/// Flash of a device with a release in a slot.
+pub fn flash_with(slot: SlotId, release: &Release) -> Vec<u8> {
+    let app = app("0.9.0");
+    let mut factory = Factory::new(PRODUCT, "bench", trust());
+    factory.app = Some(&app);
+    factory.installed = Some((slot, release));
+    factory.build().unwrap()
+}
+
+pub fn bench(flash: Vec<u8>, settings: Settings) -> (Bench, SharedNor) {
+    let bench = Bench::new(7);
+    let nor = bench.add_device(flash, settings).unwrap();
+    (bench, nor)
+}
+
+pub async fn info(client: &Client) -> Value {
+    client.get("/v1/device").await.unwrap().json()
+}
+
+/// Sends a release and returns all lines of progress.
+pub async fn update(bench: &Bench, release: &Release) -> Vec<Value> {
+    bench.host().add(release);
+    let lines = bench.client().update(release, "").await.unwrap();
+    assert_eq!(lines.status, 200);
+    json(lines.all().await)
+}
+
+pub fn json(lines: Vec<String>) -> Vec<Value> {
+    let parse = |line: &String| serde_json::from_str(line).unwrap();
+    lines.iter().map(parse).collect()
+}
+
+/// Waits until the device runs a slot that is confirmed, and no update.
+pub async fn settled(bench: &Bench) -> Value {
+    loop {
+        if let Ok(answer) = bench.client().get("/v1/device").await {
+            let info = answer.json();
+            if info["updater"]["state"] == "idle" {
+                return info;
+            }
+        }
+        bench.scheduler().sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Sends a release, sees the device restart into it, and returns what it says when it has confirmed.
+pub async fn update_and_settle(bench: &Bench, release: &Release) -> Value {
+    let starts = bench.starts();
+    let lines = update(bench, release).await;
+    assert_eq!(lines.last().unwrap()["event"], "rebooting", "{lines:#?}");
+    while bench.starts() == starts {
+        bench.scheduler().sleep(Duration::from_millis(50)).await;
+    }
+    settled(bench).await
+}
+
+/// The code of a job that failed.
+pub fn code(lines: &[Value]) -> &str {
+    let last = lines.last().unwrap();
+    assert_eq!(last["event"], "failed", "{lines:#?}");
+    last["code"].as_str().unwrap()
+}
+
+pub fn layout(image: &[u8], running: SlotId) -> Layout {
+    let table = &image[TABLE_OFFSET as usize..][..TABLE_LEN];
+    let table = Table::parse(table, image.len() as u32).unwrap();
+    Layout::from_table(&table, image.len() as u32, running).unwrap()
+}
+
+/// The bytes of a slot's app partition.
+pub fn app_of(image: &[u8], slot: SlotId, len: usize) -> &[u8] {
+    let partition = layout(image, SlotId::Ota0).partition(slot).unwrap();
+    &image[partition.offset as usize..][..len]
+}
+
+pub fn otadata(image: &[u8]) -> [Entry; 2] {
+    let layout = layout(image, SlotId::Ota0);
+    [0, 1].map(|n| {
+        let at = layout.otadata_offset(n) as usize;
+        Entry::decode(image[at..].first_chunk().unwrap())
+    })
+}
+
+pub fn state(image: &[u8]) -> State {
+    let at = layout(image, SlotId::Ota0).airlift.offset as usize;
+    let copy = |n: usize| -> &[u8; STATE_LEN] { image[at + n * 4096..].first_chunk().unwrap() };
+    newest([State::decode(copy(0)), State::decode(copy(1))])
+        .unwrap()
+        .1
+}
+
+/// Content of a file on a flash; `None` when it is not there.
+pub fn file(image: &[u8], path: &str) -> Option<Vec<u8>> {
+    use airlift_updater::platform::Files;
+    struct NoTime;
+    impl airlift_virtual_device::Pace for NoTime {
+        fn now(&self) -> Duration {
+            Duration::ZERO
+        }
+        async fn pause(&self, _: Duration) {}
+    }
+    let nor = SharedNor::new(NorFlash::from_image(image.to_vec()).unwrap());
+    let vfs = layout(image, SlotId::Ota0).vfs;
+    let mut storage = airlift_littlefs::Storage::new();
+    let mut files = ChipFiles::mount(&mut storage, nor, vfs, Timing::None, NoTime);
+    let mut content = Vec::new();
+    let mut buf = [0; 512];
+    loop {
+        let at = content.len() as u32;
+        match embassy_futures::block_on(files.read(path, at, &mut buf)) {
+            Ok(0) => return Some(content),
+            Ok(n) => content.extend_from_slice(&buf[..n]),
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Chunks of a part.
+pub fn chunks(len: usize) -> u64 {
+    (len as u64).div_ceil(4096)
+}
+
+/// Bytes of a part from chunk `n` on.
+pub fn bytes_from(len: usize, n: u32) -> u64 {
+    len as u64 - u64::from(index::chunk_range(len as u32, n).start)
+}
