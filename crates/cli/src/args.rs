@@ -208,6 +208,9 @@ pub struct Simulate {
     /// Seconds that a new version has to confirm
     #[arg(long, value_name = "SECONDS")]
     pub confirm_within: Option<u32>,
+    /// Do not announce the devices with mDNS
+    #[arg(long)]
+    pub no_mdns: bool,
     /// One JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -239,6 +242,9 @@ pub struct Devices {
     /// How long to look
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
     pub wait: Duration,
+    /// Do not look around with mDNS: only known devices and given addresses
+    #[arg(long)]
+    pub no_mdns: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -263,6 +269,9 @@ pub struct Update {
     /// How long to look for devices
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub wait: Duration,
+    /// Do not look around with mDNS: only known devices and given addresses
+    #[arg(long)]
+    pub no_mdns: bool,
     /// One JSON object a line
     #[arg(long)]
     pub json: bool,

@@ -39,7 +39,7 @@ impl<'a> From<&'a Device> for Line<'a> {
 }
 
 pub async fn run(args: Devices) -> Result<u8, Failure> {
-    let app = super::open(true).await?;
+    let app = super::open(!args.no_mdns).await?;
     let cut_short = tokio::select! {
         () = tokio::time::sleep(args.wait) => false,
         () = interrupt::requested() => true,

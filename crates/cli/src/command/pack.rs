@@ -73,7 +73,8 @@ fn finish(release: &Release, output: &Path) -> Result<u8, Failure> {
     for (kind, part) in release.parts() {
         let chunks = part.chunks();
         output::line(&format!(
-            "{kind:<8} {} in {chunks} chunks",
+            "{:<8} {} in {chunks} chunks",
+            kind.as_str(),
             output::size(part.size().into())
         ))?;
     }

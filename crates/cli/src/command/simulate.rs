@@ -8,6 +8,7 @@ use crate::interrupt;
 use crate::output;
 use airlift_app::sample;
 use airlift_release::UnverifiedRelease;
+use airlift_virtual_device::simulation::SimulatedDevice;
 use airlift_virtual_device::timing::Timing;
 use airlift_virtual_device::{
     Behaviour, Bootloader, Settings, Simulation, SimulationConfig, Software,
@@ -23,6 +24,7 @@ pub fn run(args: &Simulate) -> Result<u8, Failure> {
     let count = usize::from(args.count);
     let mut config = SimulationConfig::new(&args.dir, count, &args.product, keys, software);
     config.settings = settings(args);
+    config.announce = !args.no_mdns;
     let simulation = Simulation::start(&config)?;
     super::block_on(async {
         let mut stop = std::pin::pin!(interrupt::requested());
@@ -84,18 +86,28 @@ fn settings(args: &Simulate) -> Settings {
 }
 
 fn announce(simulation: &Simulation, args: &Simulate) -> Result<(), Failure> {
-    for device in simulation.devices() {
-        let (id, name, address) = (&device.id, &device.name, device.address);
+    let devices = simulation.devices();
+    for device in &devices {
         if let Some(port) = device.moved_from {
+            let name = &device.name;
             eprintln!("note: {name} was at port {port}, which another program has now");
         }
-        if args.json {
+    }
+    if args.json {
+        for device in &devices {
+            let (id, name, address) = (&device.id, &device.name, device.address);
             output::json(&serde_json::json!({
                 "schema": 1, "id": id, "name": name, "address": address,
             }))?;
-        } else {
-            output::line(&format!("{name}  {id}  {address}"))?;
         }
+        return Ok(());
     }
-    Ok(())
+    let row = |device: &SimulatedDevice| {
+        vec![
+            device.name.clone(),
+            device.id.clone(),
+            device.address.to_string(),
+        ]
+    };
+    output::table(&devices.iter().map(row).collect::<Vec<_>>())
 }

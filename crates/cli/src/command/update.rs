@@ -19,7 +19,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub async fn run(args: Update) -> Result<u8, Failure> {
-    let app = super::open(true).await?;
+    let app = super::open(!args.no_mdns).await?;
     let result = update(&app, &args).await;
     app.close().await;
     result
@@ -68,7 +68,7 @@ async fn update(app: &Airlift, args: &Update) -> Result<u8, Failure> {
             }
             Some(line) = watch.lines.recv() => watch.line(&line)?,
             event = events.recv() => match event {
-                Ok(numbered) => watch.event(&numbered.event)?,
+                Ok(numbered) => watch.event(app, numbered.event).await?,
                 Err(RecvError::Lagged(_)) => watch.look(app).await?,
                 Err(RecvError::Closed) => break,
             },
@@ -100,17 +100,19 @@ impl Watch {
         Ok(())
     }
 
-    fn event(&mut self, event: &Event) -> Result<(), Failure> {
+    async fn event(&mut self, app: &Airlift, event: Event) -> Result<(), Failure> {
         match event {
-            Event::Job(job) => self.job(job),
+            // It is told before it is stored, and this process may be gone the moment after.
+            Event::Job(job) if job.end.is_some() && self.jobs.contains_key(&job.id) => {
+                let job = app.wait_for(job.id).await?;
+                self.job(&job)
+            }
+            Event::Job(job) => self.job(&job),
             Event::Chunks { job, refused, .. } => {
-                let name = self
-                    .jobs
-                    .get(job)
-                    .and_then(Option::as_ref)
-                    .map(|job| &job.device_name);
-                for chunk in refused {
-                    self.show.refused(name.map_or("", String::as_str), chunk)?;
+                let job = self.jobs.get(&job).and_then(Option::as_ref);
+                let name = job.map_or("", |job| job.device_name.as_str());
+                for chunk in &refused {
+                    self.show.refused(name, chunk)?;
                 }
                 Ok(())
             }
@@ -142,7 +144,10 @@ impl Watch {
     async fn look(&mut self, app: &Airlift) -> Result<(), Failure> {
         let ids: Vec<u32> = self.jobs.keys().copied().collect();
         for id in ids {
-            let job = app.job(id).await?;
+            let mut job = app.job(id).await?;
+            if job.end.is_some() {
+                job = app.wait_for(id).await?;
+            }
             self.job(&job)?;
         }
         Ok(())

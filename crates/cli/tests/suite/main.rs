@@ -3,5 +3,7 @@
 mod keys;
 mod looking;
 mod packing;
+mod serving;
 mod support;
+mod updating;
 mod usage;

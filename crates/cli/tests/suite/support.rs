@@ -1,8 +1,9 @@
 //! A folder of its own for each test, and the program on it.
 
 use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use tempfile::TempDir;
 
 /// The images that the demo uses.
@@ -103,6 +104,94 @@ impl Desk {
         args.extend(["--key", "key.pem", "-o", output]);
         args.extend(more);
         self.run(&args)
+    }
+}
+
+/// The program while it runs. Dropping it ends it.
+pub struct Running {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    /// What was read so far.
+    seen: String,
+}
+
+impl Desk {
+    /// Starts the program and goes on.
+    pub fn start(&self, args: &[&str]) -> Running {
+        let mut command = self.command(args);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let out = BufReader::new(child.stdout.take().expect("a pipe"));
+        Running {
+            child,
+            out,
+            seen: String::new(),
+        }
+    }
+}
+
+impl Running {
+    /// Waits for the next line on standard output.
+    #[track_caller]
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        let read = self.out.read_line(&mut line).expect("text");
+        assert!(read > 0, "it ended after: {}", self.seen);
+        self.seen.push_str(&line);
+        line.trim_end().to_owned()
+    }
+
+    /// Waits for the next line, which is JSON.
+    #[track_caller]
+    pub fn json_line(&mut self) -> Value {
+        let line = self.line();
+        serde_json::from_str(&line).expect(&line)
+    }
+
+    /// Ctrl-C.
+    #[cfg(unix)]
+    pub fn interrupt(&self) {
+        // The shell's own `kill` is there even where the program of that name is not.
+        let command = format!("kill -INT {}", self.child.id());
+        let status = Command::new("sh")
+            .args(["-c", &command])
+            .status()
+            .expect("a shell");
+        assert!(status.success());
+    }
+
+    /// Ends it the hard way and waits until it is gone.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Waits until it ends by itself.
+    pub fn end(mut self) -> Run {
+        let mut out = std::mem::take(&mut self.seen);
+        self.out.read_to_string(&mut out).expect("text");
+        let mut err = String::new();
+        let pipe = self.child.stderr.take();
+        pipe.expect("a pipe")
+            .read_to_string(&mut err)
+            .expect("text");
+        let status = self.child.wait().expect("it ends");
+        Run {
+            code: status.code().expect("by itself"),
+            out,
+            err,
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already, or nobody needs it any more.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -1,0 +1,79 @@
+//! `airlift serve`
+
+use crate::support::{Desk, Run, Running};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+fn desk() -> Desk {
+    let desk = Desk::with_key();
+    desk.run(&["key", "trust", "key.pub.pem"]).succeeded();
+    desk.pack("r.airlift", "1", &[]).succeeded();
+    desk
+}
+
+/// `HOST:PORT` and path of the next URL that it prints.
+fn url(running: &mut Running) -> (String, String) {
+    let line = running.line();
+    let rest = line
+        .strip_prefix("http://")
+        .unwrap_or_else(|| panic!("a URL: {line}"));
+    let (address, path) = rest.split_once('/').expect("a path");
+    (address.to_owned(), format!("/{path}"))
+}
+
+fn get(address: &str, path: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("it answers");
+    answer
+}
+
+#[cfg(unix)]
+#[test]
+fn it_serves_the_release_at_the_url_that_it_prints_until_ctrl_c() {
+    let desk = desk();
+    let mut running = desk.start(&["serve", "r.airlift", "--bind", "127.0.0.1:0"]);
+    assert_eq!(running.line(), "Serving p 1.1.0 until Ctrl-C:");
+    let (address, path) = url(&mut running);
+    let answer = get(&address, &path);
+    assert!(
+        answer.starts_with(b"HTTP/1.1 200 "),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+    let envelope = desk.read("r.airlift");
+    let id = airlift_release::UnverifiedRelease::read(envelope)
+        .expect("a release")
+        .id();
+    assert_eq!(path, format!("/v1/releases/{id}"));
+    assert!(get(&address, "/v1/blobs/none").starts_with(b"HTTP/1.1 404 "));
+    running.interrupt();
+    assert_eq!(running.end().code, 0);
+    assert!(
+        TcpStream::connect(&address).is_err(),
+        "nobody listens any more"
+    );
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_so() {
+    let desk = desk();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let run = desk
+        .run(&["serve", "r.airlift", "--bind", &address])
+        .refused(1, "cannot_listen");
+    assert!(run.err.contains(&address), "{}", run.err);
+}
+
+#[test]
+fn a_release_of_a_stranger_is_not_served() {
+    let desk = Desk::with_key();
+    desk.pack("r.airlift", "1", &[]).succeeded();
+    let serve = |release: &str| -> Run { desk.run(&["serve", release, "--bind", "127.0.0.1:0"]) };
+    serve("r.airlift").refused(3, "unknown_key");
+    serve("key.pem").refused(3, "bad_release");
+    serve("nothing").refused(1, "io");
+}
