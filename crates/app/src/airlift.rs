@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use airlift_discover::{Change, Config, DeviceId, Discovery, SeenDevice};
+use airlift_discover::{Change, Config, DeviceId, DeviceInfo, Discovery, SeenDevice};
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::Clock;
 use crate::devices;
@@ -33,6 +36,8 @@ pub(crate) use releases::read_app;
 /// How many devices are updated at once; more wait for their turn. A device takes its chunks as
 /// fast as its flash can be written, so this bounds the network and not the devices.
 pub const UPDATES_AT_ONCE: usize = 16;
+/// How often what follows from many changes is done.
+const SETTLE_EVERY: Duration = Duration::from_millis(250);
 /// How many ended jobs a snapshot carries.
 const RECENT_JOBS: u32 = 50;
 
@@ -105,6 +110,10 @@ pub(crate) struct Shared {
     settings: Mutex<Settings>,
     /// The releases as they were told last.
     told_releases: Mutex<Vec<dto::Release>>,
+    /// Devices that changed and are to be stored, by id.
+    to_remember: Mutex<BTreeMap<String, SeenDevice>>,
+    /// Whether a device changed, and with it perhaps what runs where.
+    may_run_another: AtomicBool,
     /// Jobs that ended because their device was not seen again, by device.
     missing: Mutex<BTreeMap<String, u32>>,
     taps: Mutex<Vec<mpsc::UnboundedSender<RawLine>>>,
@@ -138,6 +147,7 @@ impl Airlift {
             remembered,
             ..Config::default()
         });
+        let missing = store.not_seen_again().await?.into_iter().collect();
         let events = Events::default();
         let shared = Arc::new(Shared {
             library: Library::new(&home),
@@ -154,7 +164,9 @@ impl Airlift {
             jobs: Mutex::default(),
             settings: Mutex::new(settings),
             told_releases: Mutex::default(),
-            missing: Mutex::default(),
+            to_remember: Mutex::default(),
+            may_run_another: AtomicBool::new(false),
+            missing: Mutex::new(missing),
             taps: Mutex::default(),
             tasks: Mutex::default(),
             stay: options.stay,
@@ -162,6 +174,7 @@ impl Airlift {
         shared.refresh_library().await?;
         let this = Self { shared };
         this.follow_devices();
+        this.settle_now_and_then();
         if options.stay {
             this.follow_home();
             this.pick_up_jobs().await?;
@@ -180,6 +193,7 @@ impl Airlift {
         }
         self.shared.virtual_devices.stop(&self.shared).await;
         self.shared.server.stop().await;
+        self.shared.settle().await;
         self.shared.instance.end();
     }
 
@@ -240,6 +254,20 @@ impl Airlift {
                     }
                     Err(broadcast::error::RecvError::Closed) => return,
                 }
+            }
+        });
+    }
+
+    /// Does what follows from many changes at once, not for each of them: a thousand devices that
+    /// appear together are one transaction and one event of the library.
+    fn settle_now_and_then(&self) {
+        let shared = self.shared.clone();
+        self.spawn(async move {
+            let mut tick = interval(SETTLE_EVERY);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tick.tick().await;
+                shared.settle().await;
             }
         });
     }
@@ -328,16 +356,9 @@ impl Shared {
             Change::Appeared(seen) | Change::Changed(seen) | Change::Gone(seen) => seen,
         };
         self.tell_device(seen.id.as_str());
-        self.releases_told_if_changed();
+        self.may_run_another.store(true, Ordering::Relaxed);
         if !self.virtual_devices.has(seen.id.as_str()) {
-            let last_seen = seen.last_seen_unix.map(|unix| unix as f64);
-            let stored = self
-                .store
-                .remember(&seen.info, &seen.addresses, last_seen)
-                .await;
-            if let Err(e) = stored {
-                tracing::warn!("{e}");
-            }
+            lock(&self.to_remember).insert(seen.id.to_string(), seen.clone());
         }
         if !seen.online {
             return;
@@ -363,6 +384,19 @@ impl Shared {
         }
     }
 
+    /// Stores the devices that changed, and tells what runs where if that changed.
+    async fn settle(&self) {
+        let devices = std::mem::take(&mut *lock(&self.to_remember));
+        if !devices.is_empty()
+            && let Err(e) = self.store.remember(devices.into_values().collect()).await
+        {
+            tracing::warn!("{e}");
+        }
+        if self.may_run_another.swap(false, Ordering::Relaxed) {
+            self.releases_told_if_changed();
+        }
+    }
+
     /// A job of this process has ended and is stored.
     pub(crate) fn job_ended(&self, live: &Live, not_seen_again: bool) {
         if not_seen_again {
@@ -373,17 +407,19 @@ impl Shared {
 
     /// The library as the window sees it.
     pub(crate) fn releases(&self) -> Vec<dto::Release> {
-        let devices = self.discovery.devices();
+        let mut running: BTreeMap<String, Vec<(String, DeviceInfo)>> = BTreeMap::new();
+        for seen in self.discovery.devices() {
+            let product = seen.info.product.clone();
+            running
+                .entry(product)
+                .or_default()
+                .push((seen.id.to_string(), seen.info));
+        }
         let mut releases = self.library.list();
         for release in &mut releases {
-            let runs = |seen: &&SeenDevice| {
-                seen.info.product == release.product && preflight::is_current(release, &seen.info)
-            };
-            release.running_on = devices
-                .iter()
-                .filter(runs)
-                .map(|s| s.id.to_string())
-                .collect();
+            let of_product = running.get(&release.product).into_iter().flatten();
+            let current = of_product.filter(|(_, info)| preflight::is_current(release, info));
+            release.running_on = current.map(|(id, _)| id.clone()).collect();
         }
         releases
     }

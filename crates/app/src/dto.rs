@@ -386,6 +386,10 @@ pub struct Numbered {
 }
 
 /// What the app tells the window, in order, each with the next `seq`.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "events are sent one at a time and never kept in bulk"
+)]
 #[derive(Clone, Debug, Serialize, TS)]
 #[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase", tag = "kind", content = "data")]
@@ -462,6 +466,7 @@ pub struct Settings {
 }
 
 /// What a drop would do; shown while it is held over the window and acted on when let go.
+#[expect(clippy::large_enum_variant, reason = "one at a time, straight to JSON")]
 #[derive(Clone, Debug, Serialize, TS)]
 #[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase", tag = "kind")]

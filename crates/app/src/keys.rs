@@ -263,7 +263,7 @@ mod tests {
         let (_dir, keys) = keys();
         let key = keys.create("mine", None).unwrap();
         assert!(key.can_sign && key.trusted && !key.needs_passphrase);
-        assert_eq!(keys.list().unwrap(), [key.clone()]);
+        assert_eq!(keys.list().unwrap(), std::slice::from_ref(&key));
         assert_eq!(keys.trusted().unwrap()[0].id().to_string(), key.id);
         for which in [&key.id, "mine"] {
             assert_eq!(keys.signing(which, None).unwrap().id().to_string(), key.id);

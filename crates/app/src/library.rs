@@ -258,7 +258,7 @@ mod tests {
         let other = Library::new(&Home::open(dir.path()).unwrap());
         assert!(other.refresh(&[key.public()]).unwrap());
         assert!(!other.refresh(&[key.public()]).unwrap(), "nothing new");
-        assert_eq!(other.list(), [release.clone()]);
+        assert_eq!(other.list(), std::slice::from_ref(&release));
         assert_eq!(
             other.open(&release.id, &[key.public()]).unwrap(),
             made(3, &key)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use airlift_discover::{DeviceInfo, Remembered};
+use airlift_discover::{DeviceInfo, Remembered, SeenDevice};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::Error;
@@ -31,6 +31,7 @@ const MIGRATIONS: &[&str] = &["
         end TEXT,                       -- done, rolled_back, failed, cancelled
         code TEXT,
         summary TEXT NOT NULL DEFAULT '',
+        note TEXT,                      -- what happened after the end
         kept INTEGER NOT NULL DEFAULT 0,
         fetched INTEGER NOT NULL DEFAULT 0,
         refused INTEGER NOT NULL DEFAULT 0,
@@ -184,10 +185,10 @@ impl Store {
 
     /// Adds a sentence to a job that has ended: the device came back later.
     pub async fn add_note(&self, job: u32, note: &str) -> Result<(), Error> {
-        let note = format!(" {note}");
+        let note = note.to_owned();
         self.call(move |db| {
             db.execute(
-                "UPDATE jobs SET summary = summary || ?2 WHERE id = ?1",
+                "UPDATE jobs SET note = ?2 WHERE id = ?1",
                 params![job, note],
             )
         })
@@ -238,7 +239,7 @@ impl Store {
         self.call(|db| {
             let mut query = db.prepare_cached(
                 "SELECT id, device, device_name, release, release_id, from_version, started,
-                     ended, end, code, summary, kept, fetched, refused
+                     ended, end, code, concat_ws(' ', summary, note), kept, fetched, refused
                  FROM jobs ORDER BY id DESC LIMIT ?1",
             )?;
             let rows = query.query_map([HISTORY_ROWS], |r| {
@@ -288,24 +289,47 @@ impl Store {
         .await
     }
 
-    /// Remembers a device and where it was.
-    pub async fn remember(
-        &self,
-        info: &DeviceInfo,
-        addresses: &[std::net::SocketAddr],
-        last_seen: Option<f64>,
-    ) -> Result<(), Error> {
-        let (id, info, addresses) = (info.id.to_string(), json(info)?, json(&addresses)?);
+    /// Remembers devices and where they were, all or none of them.
+    pub async fn remember(&self, devices: Vec<SeenDevice>) -> Result<(), Error> {
         self.call(move |db| {
-            db.execute(
-                "INSERT INTO devices (id, info, addresses, last_seen) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (id) DO UPDATE SET info = ?2, addresses = ?3,
-                     last_seen = coalesce(?4, last_seen)",
-                params![id, info, addresses, last_seen],
-            )
+            let tx = db.transaction()?;
+            {
+                let mut insert = tx.prepare_cached(
+                    "INSERT INTO devices (id, info, addresses, last_seen) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT (id) DO UPDATE SET info = ?2, addresses = ?3,
+                         last_seen = coalesce(?4, last_seen)",
+                )?;
+                for seen in devices {
+                    let text = (
+                        serde_json::to_string(&seen.info),
+                        serde_json::to_string(&seen.addresses),
+                    );
+                    // What came as JSON goes as JSON.
+                    let (Ok(info), Ok(addresses)) = text else {
+                        continue;
+                    };
+                    let last_seen = seen.last_seen_unix.map(|unix| unix as f64);
+                    insert.execute(params![seen.id.as_str(), info, addresses, last_seen])?;
+                }
+            }
+            tx.commit()
         })
         .await
-        .map(drop)
+    }
+
+    /// The last job of each device that ended because it was not seen again, as far as it has not
+    /// come back since.
+    pub async fn not_seen_again(&self) -> Result<Vec<(String, u32)>, Error> {
+        self.call(|db| {
+            let mut query = db.prepare(
+                "SELECT device, id FROM jobs WHERE id IN (SELECT max(id) FROM jobs GROUP BY device)
+                 AND code = ?1 AND note IS NULL",
+            )?;
+            let code = airlift_wire::ErrorCode::NotSeenAgain.as_str();
+            let rows = query.query_map([code], |r| Ok((r.get(0)?, r.get(1)?)))?;
+            rows.collect()
+        })
+        .await
     }
 
     /// Forgets a device.

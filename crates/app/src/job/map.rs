@@ -137,10 +137,23 @@ impl ChunkMap {
         }
     }
 
-    /// What the device computed from its flash over a whole part.
+    /// What the device computed from its flash over a whole part. If it is what was signed, every
+    /// written chunk has been read back: files are read again as a whole and not chunk by chunk.
     pub fn computed(&mut self, part: &str, digest: &str) {
-        if let Some(part) = self.parts.iter_mut().find(|p| p.name == part) {
-            part.computed = Some(digest.to_owned());
+        let Some(part) = self.parts.iter_mut().find(|p| p.name == part) else {
+            return;
+        };
+        part.computed = Some(digest.to_owned());
+        if digest != part.expected {
+            return;
+        }
+        for index in part.first..part.first + part.chunks {
+            if let Some(cell) = self.cells.get_mut(index as usize)
+                && cell.state == ChunkState::Written
+            {
+                cell.state = ChunkState::ReadBack;
+                touch(&mut self.dirty, index);
+            }
         }
     }
 
@@ -278,6 +291,18 @@ mod tests {
         map.set("app", 0, 3, ChunkState::ReadBack);
         let app = &map.progress()[0];
         assert_eq!((app.kept, app.fetched), (2, 1));
+    }
+
+    #[test]
+    fn the_right_digest_of_a_part_says_that_its_written_chunks_were_read_back() {
+        let mut map = map();
+        map.set("files", 0, 1, ChunkState::Kept);
+        map.set("files", 1, 1, ChunkState::Written);
+        map.computed("files", "something else");
+        assert_eq!(map.digits(), "00014");
+        let signed = map.progress()[1].expected.clone();
+        map.computed("files", &signed);
+        assert_eq!(map.digits(), "00015", "kept stays kept");
     }
 
     #[test]

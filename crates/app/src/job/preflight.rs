@@ -156,7 +156,7 @@ pub(super) fn named(part: &Part) -> Option<&str> {
 }
 
 fn matches_part(part: &Part, running: Option<airlift_wire::Digest>) -> bool {
-    named(part).is_none_or(|want| running.is_some_and(|have| have.to_string() == want))
+    named(part).is_none_or(|want| running.is_some_and(|have| want.parse() == Ok(have)))
 }
 
 fn has_base(release: &Release, device: &DeviceInfo) -> Result<(), ErrorInfo> {

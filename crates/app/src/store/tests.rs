@@ -89,27 +89,59 @@ async fn two_processes_write_at_once_and_nothing_is_lost() {
     assert_eq!(ids.len(), 40);
 }
 
+fn seen(unix: Option<u64>) -> SeenDevice {
+    let info = device(json!({}));
+    SeenDevice {
+        id: info.id.clone(),
+        info,
+        addresses: vec!["10.0.0.21:80".parse().unwrap()],
+        rivals: vec![],
+        online: true,
+        last_seen_unix: unix,
+        source: airlift_discover::Source::Mdns,
+        local_addr: None,
+        round_trip: None,
+    }
+}
+
 #[tokio::test]
 async fn a_remembered_device_comes_back_with_what_it_said() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(&dir).await;
-    let info = device(json!({}));
-    let addresses = ["10.0.0.21:80".parse().unwrap()];
     store
-        .remember(&info, &addresses, Some(100.0))
+        .remember(vec![seen(Some(100)), seen(None)])
         .await
         .unwrap();
-    store.remember(&info, &addresses, None).await.unwrap();
     let remembered = store.remembered().await.unwrap();
-    assert_eq!(remembered[0].info.as_ref(), Some(&info));
-    assert_eq!(remembered[0].addresses, addresses);
+    assert_eq!(remembered[0].info, Some(device(json!({}))));
+    assert_eq!(remembered[0].addresses, seen(None).addresses);
+    let last_seen = remembered[0].last_seen_unix;
     assert_eq!(
-        remembered[0].last_seen_unix,
+        last_seen,
         Some(100),
         "an unknown time does not undo a known one"
     );
-    store.forget(info.id.as_str()).await.unwrap();
+    store.forget(seen(None).id.as_str()).await.unwrap();
     assert!(store.remembered().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_device_that_came_back_later_is_noted_once_in_the_history() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir).await;
+    let id = add(&store, "x").await;
+    let mut detail = ended(id);
+    let error = detail.job.error.as_mut().unwrap();
+    error.code = "not_seen_again".into();
+    store.finish(&detail).await.unwrap();
+    assert_eq!(
+        store.not_seen_again().await.unwrap(),
+        [("c3-1".to_owned(), id)]
+    );
+    store.add_note(id, "It came back later.").await.unwrap();
+    assert!(store.not_seen_again().await.unwrap().is_empty());
+    let summary = &store.history().await.unwrap()[0].summary;
+    assert!(summary.ends_with(" It came back later."), "{summary}");
 }
 
 #[tokio::test]
