@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use airlift_discover::{DeviceInfo, Remembered, SeenDevice};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -49,6 +49,8 @@ const MIGRATIONS: &[&str] = &["
 
 /// How long a statement waits for another process.
 const BUSY: Duration = Duration::from_secs(10);
+/// How long the first of them pauses before it is tried again.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 /// How many ended jobs keep their chunk map and log.
 const DETAILS_KEPT: u32 = 200;
 /// How many rows of history are read at most.
@@ -436,8 +438,16 @@ impl Store {
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
-    // The first statement that reads the file: a damaged one fails here.
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // The first statement that reads the file: a damaged one fails here. The busy timeout does not
+    // cover it: of two processes that make the file at once, one is told so right away.
+    let deadline = Instant::now() + BUSY;
+    while let Err(error) = connection.pragma_update(None, "journal_mode", "WAL") {
+        let busy = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy);
+        if !busy || Instant::now() >= deadline {
+            return Err(error);
+        }
+        std::thread::sleep(BUSY_PAUSE);
+    }
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     Ok(connection)
