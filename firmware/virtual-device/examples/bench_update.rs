@@ -30,7 +30,7 @@ fn main() {
     ] {
         for latency_ms in [0, 20] {
             let mut runs: Vec<_> = (0..ROUNDS).map(|_| run(app, files, latency_ms)).collect();
-            runs.sort_by(|a, b| a.1.cmp(&b.1));
+            runs.sort_by_key(|run| run.1);
             let (flash, took) = runs[ROUNDS / 2];
             let ratio = took.as_secs_f64() / flash.as_secs_f64();
             println!(

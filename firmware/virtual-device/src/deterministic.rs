@@ -17,7 +17,8 @@
 //! factory.app = Some(&app);
 //! let bench = Bench::new(1);
 //! bench.add_device(factory.build()?, Settings::default())?;
-//! let answer = bench.run(async { bench.client().get("/v1/device").await })??;
+//! let answer = bench.run(async { bench.client().get("/v1/device").await })?;
+//! let answer = answer.map_err(|_| "no answer")?;
 //! assert_eq!(answer.status, 200);
 //! # Ok(())
 //! # }

@@ -2,11 +2,12 @@
 
 mod support;
 
+use airlift_discover::{Config, Discovery, Interfaces};
 use airlift_release::SigningKey;
 use airlift_virtual_device::Simulation;
 use airlift_virtual_device::simulation::Status;
 use std::net::{Ipv4Addr, TcpStream};
-use support::{config, release, serve, update, wait_for};
+use support::{PATIENCE, config, release, serve, update, wait_for};
 
 #[test]
 fn two_devices_update_from_a_real_server_and_confirm() {
@@ -86,4 +87,36 @@ fn a_port_that_is_taken_is_said() {
     assert_ne!(device.address.port(), port);
     wait_for(device.address, |_| true);
     drop(taken);
+}
+
+#[tokio::test]
+async fn devices_are_found_on_loopback_by_what_they_announce() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = SigningKey::generate().unwrap();
+    let mut config = config(dir.path(), 2, &key);
+    config.announce = true;
+    let simulation = Simulation::start(&config).unwrap();
+    let wanted: std::collections::BTreeSet<_> = simulation
+        .devices()
+        .into_iter()
+        .map(|d| (d.id, d.address))
+        .collect();
+    let mut look = Config::default();
+    look.interfaces = Interfaces::LoopbackOnly;
+    let discovery = Discovery::start(look);
+    let mut changes = discovery.subscribe();
+    let all = async {
+        loop {
+            let seen: std::collections::BTreeSet<_> = discovery
+                .devices()
+                .into_iter()
+                .filter_map(|seen| Some((seen.id.to_string(), seen.address()?)))
+                .collect();
+            if wanted.is_subset(&seen) {
+                return;
+            }
+            let _ = changes.recv().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, all).await.unwrap();
 }

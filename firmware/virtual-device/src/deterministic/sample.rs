@@ -12,8 +12,8 @@ const SMALLEST: usize = HEADER_LEN + 8 + DESCRIPTOR_LEN + 16 + 32;
 /// An image of one segment with a descriptor, a checksum and an appended SHA-256, of at least `len`
 /// bytes and at most 15 more; its content is drawn from `version`.
 pub fn sample_app(chip: u16, version: &str, len: usize) -> Vec<u8> {
-    let data_len = len.max(SMALLEST) - HEADER_LEN - 8 - 32;
-    let data_len = data_len.next_multiple_of(16) - 1 - 8 % 16;
+    // With its header the data ends one byte before a multiple of 16: there stands the checksum.
+    let data_len = (len.max(SMALLEST) - HEADER_LEN - 8 - 32).next_multiple_of(16) - 1;
     let mut image = vec![0; HEADER_LEN];
     image[0] = MAGIC;
     image[1] = 1;

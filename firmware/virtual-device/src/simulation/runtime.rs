@@ -93,7 +93,9 @@ struct Place {
     device: Option<(Rc<Running>, tokio::task::JoinHandle<()>)>,
 }
 
-type Running = VirtualDevice<Loopback<Box<dyn Fn(&Info, u16)>>>;
+/// Told after each start of a device, with its port.
+type Started = Box<dyn Fn(&Info, u16)>;
+type Running = VirtualDevice<Loopback<Started>>;
 
 async fn run(starts: Vec<Start>, announce: bool, mut inbox: mpsc::UnboundedReceiver<Command>) {
     let announcer = announce
@@ -186,7 +188,7 @@ impl Place {
         };
         let announcement = RefCell::new(None);
         let (announcer, told) = (announcer.cloned(), Arc::clone(seat));
-        let started: Box<dyn Fn(&Info, u16)> = Box::new(move |info, port| {
+        let started: Started = Box::new(move |info, port| {
             {
                 let mut seat = lock(&told);
                 seat.status = Status::Running;
