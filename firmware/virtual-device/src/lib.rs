@@ -10,6 +10,19 @@
 //! | [`settings`] | what a device does besides working well |
 //! | [`simulation`] | many devices in a process, on this computer only |
 //! | [`deterministic`] | the same devices without threads, sockets and real time |
+//!
+//! A [`VirtualDevice`] is the updater and boot guard that boards run, over a flash with the rules and
+//! the formats of a real one, in an [`Environment`](device::Environment) that is either this
+//! computer's loopback interface or a test's own. [`Simulation`] runs many in a process,
+//! [`Bench`](deterministic::Bench) one on virtual time. What goes wrong is a setting:
+//! [`Settings`] for bad images, slow flash and lossy networks, a [`Hook`](nor::Hook) for a power cut
+//! or a bit error at any operation of the flash.
+//!
+//! # Non-goals
+//!
+//! Running the code of an image: a virtual device does not execute what is in its slots, it behaves
+//! as [`Settings`] say a new image does. A bootloader in flash, flash encryption, secure boot, Wi-Fi.
+//! Being reached from another computer.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 #![allow(async_fn_in_trait)] // one thread runs all of a device; no future needs `Send`

@@ -16,13 +16,14 @@ mod record;
 mod runtime;
 
 use crate::boot::Dead;
-use crate::nor::{Counters, Durability, NorError, NorFlash, SharedNor};
+use crate::nor::{Counters, Durability, NorError, NorFlash, SECTOR_SIZE, SharedNor};
 use crate::process::bind;
 use crate::settings::Settings;
 use crate::{Error, Factory};
 use airlift_release::Release;
 use airlift_updater::SlotId;
 use airlift_wire::KeySet;
+use airlift_wire::partition::TABLE_OFFSET;
 use airlift_wire::state::Text;
 use record::Record;
 use runtime::{Command, Runtime, Start};
@@ -294,14 +295,20 @@ fn open(
     };
     let mut nor =
         NorFlash::open(&dir.join("flash.bin"), size, Durability::Process).map_err(in_use)?;
-    if nor.image().iter().all(|byte| *byte == 0xFF) {
+    let behind_table = TABLE_OFFSET + SECTOR_SIZE;
+    let table = &nor.image()[TABLE_OFFSET as usize..behind_table as usize];
+    if table.iter().all(|byte| *byte == 0xFF) {
         let mut factory = Factory::new(&config.product, &record.name, config.trust);
         factory.flash_size = size;
         match &config.software {
             Software::App(app) => factory.app = Some(app),
             Software::Release(release) => factory.installed = Some((SlotId::Factory, release)),
         }
-        nor.overwrite(0, &factory.build()?)?;
+        let image = factory.build()?;
+        // The partition table last: until it is there, the device is not made.
+        let (start, rest) = image.split_at(behind_table as usize);
+        nor.overwrite(behind_table, rest)?;
+        nor.overwrite(0, start)?;
     }
     Ok((record, nor))
 }

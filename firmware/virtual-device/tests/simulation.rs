@@ -89,6 +89,24 @@ fn a_port_that_is_taken_is_said() {
     drop(taken);
 }
 
+#[test]
+fn a_device_whose_making_was_interrupted_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = SigningKey::generate().unwrap();
+    let config = config(dir.path(), 1, &key);
+    let simulation = Simulation::start(&config).unwrap();
+    let whole = simulation.flash_image(0).unwrap();
+    simulation.stop();
+    // The process was killed half-way through the flash.
+    let mut half = whole.clone();
+    half[..0x9000].fill(0xFF);
+    half[0x20_0000..].fill(0xFF);
+    std::fs::write(dir.path().join("device-1/flash.bin"), &half).unwrap();
+    let simulation = Simulation::start(&config).unwrap();
+    assert!(simulation.flash_image(0).unwrap() == whole);
+    wait_for(simulation.devices()[0].address, |_| true);
+}
+
 #[tokio::test]
 async fn devices_are_found_on_loopback_by_what_they_announce() {
     let dir = tempfile::tempdir().unwrap();
@@ -101,8 +119,10 @@ async fn devices_are_found_on_loopback_by_what_they_announce() {
         .into_iter()
         .map(|d| (d.id, d.address))
         .collect();
-    let mut look = Config::default();
-    look.interfaces = Interfaces::LoopbackOnly;
+    let look = Config {
+        interfaces: Interfaces::LoopbackOnly,
+        ..Config::default()
+    };
     let discovery = Discovery::start(look);
     let mut changes = discovery.subscribe();
     let all = async {
