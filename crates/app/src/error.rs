@@ -149,17 +149,39 @@ pub(crate) fn info(code: ErrorCode, message: impl AsRef<str>) -> ErrorInfo {
     }
 }
 
-/// An error as a device or an older row names it: the code may be one that is not known here.
+/// An error as a device names it: the code may be one that is not known here, and the text may
+/// hold anything.
 pub(crate) fn info_named(code: &str, message: &str) -> ErrorInfo {
+    let message = &printable(message);
     match ErrorCode::parse(code) {
         Some(code) => info(code, message),
         None => ErrorInfo {
-            code: code.to_owned(),
+            code: code
+                .chars()
+                .filter(|c| is_printable_name(*c))
+                .take(64)
+                .collect(),
             message: sentence(message),
             help: "Update Airlift; the device names a reason that this version does not know."
                 .into(),
         },
     }
+}
+
+/// Text from the network, safe for a terminal and a line of a window: no control characters, none
+/// that change the direction of text, not endless.
+pub(crate) fn printable(text: &str) -> String {
+    const MOST: usize = 300;
+    let shown = |c: char| {
+        let turns = matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        if c.is_control() || turns {
+            '\u{fffd}'
+        } else {
+            c
+        }
+    };
+    text.chars().take(MOST).map(shown).collect()
 }
 
 /// Whether a character may be in the name of a file that is made here.
@@ -207,6 +229,18 @@ mod tests {
             io::Error::from(io::ErrorKind::NotFound),
         );
         assert!(ErrorInfo::from(&error).message.starts_with("keys/a.pem: "));
+    }
+
+    #[test]
+    fn what_a_device_says_cannot_take_over_a_terminal() {
+        let info = info_named("\x1b]0;owned\x07", "\x1b[2Jgone\u{202e}txt");
+        assert_eq!(info.code, "0owned");
+        assert!(
+            !info.message.contains(['\x1b', '\u{202e}']),
+            "{:?}",
+            info.message
+        );
+        assert!(info_named("busy", &"x".repeat(9_999)).message.len() <= 301);
     }
 
     #[test]

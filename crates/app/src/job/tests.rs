@@ -560,6 +560,28 @@ fn phases_never_go_back_when_a_device_repeats_itself() {
 }
 
 #[test]
+fn what_a_device_says_is_a_digest_or_a_token_is_taken_only_if_it_is_one() {
+    let mut story = Story::new();
+    story.0.begin(&device(json!({})), s(0));
+    story.input(0, Input::Attached);
+    story.line(
+        0,
+        json!({"event": "started", "token": "a&b=\r\n", "release": RELEASE}),
+    );
+    assert_eq!(story.0.token(), None);
+    story.line(
+        1,
+        json!({"event": "chunk", "part": "app", "n": 0, "state": "refused", "try": 1,
+        "expected": NEW_APP, "computed": "\u{1b}[2J"}),
+    );
+    let refused = &story.0.map().refused()[0];
+    assert_eq!(
+        (refused.expected.as_str(), refused.computed.as_str()),
+        (NEW_APP, "")
+    );
+}
+
+#[test]
 fn exactly_one_end_whatever_comes_after_it() {
     let mut story = Story::rebooting();
     story.seen(12, &on_new("valid", 500));
