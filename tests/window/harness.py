@@ -86,7 +86,9 @@ class Process:
 class Desk:
     """A display, a driver and a folder; the window is started on it as often as wanted."""
 
-    def __init__(self, app, cli, size=(1280, 800)):
+    def __init__(self, app, cli, size=(2400, 1500)):
+        # Large enough that the pointer, in the middle, is beside the window: without a window
+        # manager the window under the pointer has the focus.
         self.app = Path(app).resolve()
         self.cli = Path(cli).resolve()
         self.dir = Path(tempfile.mkdtemp(prefix="airlift-window-"))
@@ -152,9 +154,25 @@ class Desk:
         name = f"app-{self.starts}"
         self.driver = self.start(name, command, env=self.environment(home))
         wait_for_port(self.port)
+        (self.dir / "drop").unlink(missing_ok=True)
         self.session = Session(self.port, self.app, args)
-        self.session.find("#app > *", seconds=30)
+        self.session.find("#app nav", seconds=30)
+        self._wait_for_ears()
         return self.session
+
+    def _wait_for_ears(self):
+        """The page listens for drops a moment after it is shown, for the end of one last."""
+        overlay = '[data-testid="drop-overlay"]'
+
+        def held(kind, wanted):
+            try:
+                self.drag(kind)
+            except OSError:
+                return False
+            return bool(self.session.all(overlay)) == wanted
+
+        self.session.wait(lambda: held("enter", True), "an overlay for a drag")
+        self.session.wait(lambda: held("leave", False), "no overlay after it")
 
     def close(self, kill=False):
         """Ends the window: politely, or as a crash would."""
@@ -185,9 +203,10 @@ class Desk:
         self.drag("over")
         self.drag("drop", paths)
 
-    def picture(self, path):
-        """The whole screen as a picture."""
-        command = ["import", "-display", self.display, "-window", "root", str(path)]
+    def picture(self, path, size=(1440, 900)):
+        """The screen as a picture, from its upper left corner."""
+        crop = f"{size[0]}x{size[1]}+0+0"
+        command = ["import", "-display", self.display, "-window", "root", "-crop", crop, str(path)]
         subprocess.run(command, check=True, timeout=60)
 
     def airlift(self, home, *args, check=True):

@@ -7,6 +7,6 @@ if [ "${AIRLIFT_ISOLATED:-}" = "" ] && unshare -rn true 2>/dev/null; then
     exec unshare -rn "$0" "$@"
 fi
 [ "${AIRLIFT_ISOLATED:-}" = "" ] || ip link set lo up
-# The bus and what it starts chat on stderr; the command keeps its own.
-exec 3>&2
-exec dbus-run-session -- sh -c 'exec "$@" 2>&3 3>&-' sh "$@" 2>/dev/null
+# The bus and what it starts chat; the command keeps its own output.
+exec 3>&1 4>&2
+exec dbus-run-session -- sh -c 'exec "$@" >&3 2>&4 3>&- 4>&-' sh "$@" >/dev/null 2>&1

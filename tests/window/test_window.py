@@ -5,16 +5,18 @@
 What a device runs is asked of the device itself, over plain HTTP, past the app.
 """
 
+import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import unittest
 
 from harness import FIXTURES, T, Desk, css, get_json
-from webdriver import ENTER, ESCAPE
+from webdriver import ARROW_DOWN, CONTROL, ENTER, ESCAPE, SPACE
 
 APP, CLI = None, None
 DESK = None
@@ -145,6 +147,61 @@ class WindowTest(unittest.TestCase):
         return keys[0]
 
     @classmethod
+    def simulate(cls, *options, product, count=1):
+        """Starts devices of the command line that trust a new key; returns the process.
+
+        They are a process of their own: the window can be killed and they go on, and they die when
+        a test wants it.
+        """
+        cls.key = DESK.dir / f"{product}.pem"
+        DESK.airlift(cls.home, "key", "new", cls.key)
+        trust = cls.key.with_suffix(".pub.pem")
+        DESK.airlift(cls.home, "key", "trust", trust)
+        cls.product = product
+        command = [CLI, "simulate", "--dir", DESK.dir / product, "--count", count]
+        command += ["--trust", trust, "--product", product, *options]
+        return DESK.start(product, command, env=DESK.environment(cls.home))
+
+    @classmethod
+    def simulated(cls, seconds=30):
+        """Id and base URL of the one device of `simulate`, once it is online."""
+        row = cls.find("deviceRow", '[data-online="true"]', seconds)
+        cls.device = row.attribute("data-device")
+        cls.url = f"http://{cls.known(cls.device)['address']}"
+
+    @classmethod
+    def known(cls, device):
+        """What the app knows of a device."""
+        return next(each for each in cls.snapshot()["devices"] if each["id"] == device)
+
+    @classmethod
+    def update(cls, version):
+        """Drops a new release and clicks Update in the device's row."""
+        DESK.drop(cls.pack(version, cls.product, version, 2, key=cls.key))
+        cls.wait_text("notice", version)
+        cls.row(cls.device).find(css("deviceName")).click()
+        cls.find("deviceUpdate", seconds=10).click()
+
+    @classmethod
+    def job(cls, device=None):
+        """The newest job of a device."""
+        device = device or cls.device
+        jobs = [each for each in cls.snapshot()["jobs"] if each["device"] == device]
+        return max(jobs, key=lambda each: each["id"], default=None)
+
+    @classmethod
+    def fetched(cls):
+        """How many chunks of the newest job have been fetched."""
+        job = cls.job()
+        return sum(part["fetched"] for part in job["parts"]) if job else 0
+
+    @classmethod
+    def end_of_job(cls, seconds=UPDATE_SECONDS):
+        """Waits until the pane shows the end of the job and returns the job."""
+        cls.find("jobSummary", "[data-end]", seconds)
+        return cls.job()
+
+    @classmethod
     def choose_release(cls, version):
         """Picks a release in the head of the device list."""
         cls.find("releasePicker").click()
@@ -270,6 +327,8 @@ class UpdateOfTwoDevices(WindowTest):
         cls.find("updateSelected").click()
         cls.filled = []
         cls.wait(cls.ended, "the end of both jobs", UPDATE_SECONDS)
+        cls.find("jobSummary", "[data-end]")
+        cls.announced = cls.find("announcer").property("textContent")
         cls.jobs = {each["device"]: each for each in cls.snapshot()["jobs"]}
         cls.after = {each: device_of(url) for each, url in cls.devices.items()}
 
@@ -311,6 +370,7 @@ class UpdateOfTwoDevices(WindowTest):
             chunks = sum(part["chunks"] for part in self.jobs[device]["parts"])
             chart = self.find("chunkMap", f'[data-done="{chunks}"]')
             self.assertEqual(int(chart.attribute("data-total")), chunks)
+            self.assertEqual(int(chart.attribute("data-read-back")), chunks)
             self.assertGreater(chunks, 40)
 
     def test_the_chunk_map_is_painted(self):
@@ -352,7 +412,7 @@ class UpdateOfTwoDevices(WindowTest):
             self.select(device)
             summary = self.find("jobSummary", '[data-end="done"]').text
             slot = self.after[device]["running"]["slot"]
-            self.assertRegex(summary, f"^Running {self.version} from {slot}, confirmed .* start.$")
+            self.assertRegex(summary, f"^Running {self.version} from {slot}, confirmed .+ start\\.$")
 
     def test_every_phase_is_behind_it(self):
         self.select(next(iter(self.devices)))
@@ -360,7 +420,8 @@ class UpdateOfTwoDevices(WindowTest):
             each.attribute("data-phase"): each.attribute("data-state")
             for each in self.all("jobPhase")
         }
-        self.assertEqual(set(states.values()), {"done"}, states)
+        self.assertEqual(list(states), ["preflight", "signature", "app", "files", "check", "switch", "confirm"])
+        self.assertEqual(set(states.values()), {"past"}, states)
 
     def test_the_rows_say_the_new_version_and_that_it_is_up_to_date(self):
         for device in self.devices:
@@ -394,8 +455,7 @@ class UpdateOfTwoDevices(WindowTest):
         self.show("Devices")
 
     def test_an_end_is_announced_to_screen_readers(self):
-        # The last announcement stays until the next.
-        self.assertIn("Running", self.find("announcer").property("textContent"))
+        self.assertIn(f"Running {self.version}", self.announced)
 
 
 class Refusals(WindowTest):
@@ -559,27 +619,213 @@ class OfflineDevice(WindowTest):
 
     @classmethod
     def prepare(cls):
-        key = DESK.dir / "offline.pem"
-        DESK.airlift(cls.home, "key", "new", key)
-        cls.trust = key.with_suffix(".pub.pem")
-        DESK.airlift(cls.home, "key", "trust", cls.trust)
-        command = [CLI, "simulate", "--dir", DESK.dir / "offline", "--count", "1"]
-        cls.simulation = DESK.start(
-            "simulate", [*command, "--trust", cls.trust], env=DESK.environment(cls.home)
-        )
+        cls.simulation = cls.simulate(product="offline")
+
+    @classmethod
+    def arrange(cls):
+        cls.simulated()
+
+    def test_a_device_that_dies_is_greyed_within_ten_seconds_and_stays(self):
+        DESK.stop(self.simulation, sent=signal.SIGKILL)
+        grey = self.row(self.device, '[data-online="false"]', seconds=10)
+        self.assertIn("off", (grey.attribute("class") or "").split())
+
+
+class HostileNetwork(WindowTest):
+    """One arrival in twenty has a flipped bit, one in a hundred breaks the connection."""
+
+    @classmethod
+    def prepare(cls):
+        cls.simulation = cls.simulate("--flips", 5, "--loss", 1, product="hostile")
+
+    @classmethod
+    def arrange(cls):
+        cls.simulated()
+        cls.update("2.0.0")
+        cls.ended = cls.end_of_job()
 
     @classmethod
     def tearDownClass(cls):
         super().tearDownClass()
-        if cls.simulation in DESK.running:
-            DESK.stop(cls.simulation)
+        DESK.stop(cls.simulation)
 
-    def test_a_device_that_dies_is_greyed_within_ten_seconds_and_stays(self):
-        row = self.find("deviceRow", '[data-online="true"]', 30)
-        device = row.attribute("data-device")
-        DESK.stop(self.simulation, sent=signal.SIGKILL)
-        grey = self.row(device, '[data-online="false"]', seconds=10)
-        self.assertIn("off", (grey.attribute("class") or "").split())
+    def test_the_update_is_done_all_the_same(self):
+        self.assertEqual(self.ended["end"], "done", self.ended)
+        running = device_of(self.url)["running"]
+        self.assertEqual((running["version"], running["state"]), ("2.0.0", "valid"))
+
+    def test_refused_chunks_are_counted_and_shown_with_both_hashes(self):
+        counted = int(self.find("jobCounts").attribute("data-refused"))
+        self.assertGreater(counted, 0)
+        self.assertIn(f"refused {counted}", self.find("jobCounts").text)
+        self.find("pane", ' [data-tab="refused"]').click()
+        rows = self.find("refusedList").all("tbody tr")
+        self.assertEqual(len(rows), min(counted, 50))
+        for row in rows:
+            expected, computed = (each.attribute("title") for each in row.all(".hash"))
+            self.assertRegex(expected + computed, "^[0-9a-f]{128}$")
+            self.assertNotEqual(expected, computed)
+        self.find("pane", ' [data-tab="chunks"]').click()
+
+
+class RolledBack(WindowTest):
+    """A version that starts and never confirms."""
+
+    @classmethod
+    def prepare(cls):
+        options = ["--never-confirms", "6.0.0", "--confirm-within", 2]
+        cls.simulation = cls.simulate(*options, product="rolled-back")
+
+    @classmethod
+    def arrange(cls):
+        cls.simulated()
+        cls.before = device_of(cls.url)["running"]
+        cls.update("6.0.0")
+        cls.ended = cls.end_of_job()
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        DESK.stop(cls.simulation)
+
+    def test_the_job_says_that_it_went_back_and_why(self):
+        self.assertEqual(self.ended["end"], "rolled_back")
+        summary = self.find("jobSummary", '[data-end="rolled_back"]').text
+        self.assertRegex(summary, r"^Went back to .+ did not confirm .+\.$")
+
+    def test_the_device_runs_what_it_ran(self):
+        after = device_of(self.url)
+        for field in ("slot", "app_sha256", "files_sha256", "version"):
+            self.assertEqual(after["running"].get(field), self.before.get(field), field)
+        self.assertEqual(after["last_update"]["end"], "rolled_back")
+
+    def test_it_is_offered_again_only_as_a_retry(self):
+        self.assertEqual(self.row(self.device).attribute("data-offer"), "again")
+        self.assertEqual(self.row(self.device).find(css("deviceUpdate")).text, "Retry")
+
+    def test_the_history_says_rolled_back(self):
+        self.show("History")
+        self.find("historyRow", '[data-end="rolled_back"]')
+        self.show("Devices")
+
+
+class SlowDevice(WindowTest):
+    """An update that takes long enough to be interrupted."""
+
+    @classmethod
+    def prepare(cls):
+        cls.simulation = cls.simulate("--rate", 40_000, product="slow")
+
+    @classmethod
+    def arrange(cls):
+        cls.simulated()
+        cls.version = 0
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        DESK.stop(cls.simulation)
+
+    def start(self, version):
+        """Starts an update and waits until some chunks have arrived."""
+        self.update(version)
+        self.wait(lambda: 5 < self.fetched(), "some chunks", 60)
+
+    def test_1_while_it_runs_the_row_shows_progress_rate_and_cancel(self):
+        self.start("2.0.0")
+        row = self.row(self.device)
+        self.assertEqual(row.find(css("deviceCancel")).text, "Cancel")
+        self.assertRegex(row.find(css("deviceVersion")).text, r"\d+/58\s+chunks")
+        self.wait(lambda: "KB/s" in row.find(css("deviceVersion")).text, "a rate")
+
+    def test_2_cancel_stops_between_chunks_and_the_old_version_goes_on(self):
+        self.find("deviceCancel").click()
+        job = self.end_of_job(30)
+        self.assertEqual(job["end"], "cancelled")
+        device = device_of(self.url)
+        self.assertEqual((device["updater"]["state"], device["running"]["slot"]), ("idle", "factory"))
+
+    def test_3_a_window_that_is_killed_and_opened_again_goes_on_with_the_job(self):
+        self.find("deviceUpdate").click()
+        self.wait(lambda: self.fetched() > 5, "some chunks", 60)
+        had = self.fetched()
+        DESK.close(kill=True)
+        type(self).window = DESK.open(self.home)
+        self.row(self.device).find(css("deviceName")).click()
+        job = self.end_of_job()
+        self.assertEqual(job["end"], "done", job)
+        self.assertEqual(device_of(self.url)["running"]["version"], "2.0.0")
+        kept = sum(part["kept"] for part in job["parts"])
+        self.assertGreaterEqual(sum(part["fetched"] for part in job["parts"]) + kept, had)
+        self.assertEqual(len(self.snapshot()["jobs"]), 2, "no job was started twice")
+
+
+class Notifications(WindowTest):
+    """What the system is told while nobody looks at the window."""
+
+    @classmethod
+    def prepare(cls):
+        cls.simulation = cls.simulate(product="told")
+        command = ["dbus-monitor", "--session", "member='Notify'"]
+        cls.monitor = DESK.start("notify", command)
+
+    @classmethod
+    def arrange(cls):
+        cls.simulated()
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        DESK.stop(cls.simulation)
+        DESK.stop(cls.monitor)
+
+    def told(self):
+        """What the session bus has heard."""
+        return (DESK.dir / "notify.log").read_text()
+
+    def test_the_end_of_a_job_is_told_to_the_system_if_the_settings_say_so(self):
+        # The pointer is beside the window, which without a window manager means no focus.
+        name = self.known(self.device)["name"]
+        self.update("2.0.0")
+        self.assertEqual(self.end_of_job()["end"], "done")
+        self.wait(lambda: f"{name}: updated" in self.told(), "a notification", 15)
+        self.assertIn("Running 2.0.0 from ota_0", self.told())
+
+
+class Keyboard(WindowTest):
+    """Without a mouse."""
+
+    @classmethod
+    def arrange(cls):
+        cls.devices = cls.try_virtual_devices()
+
+    def focused(self):
+        """Test id of what has the focus."""
+        return self.window.run("return document.activeElement?.dataset.testid ?? null")
+
+    def test_views_have_numbers_and_the_search_has_a_key(self):
+        for number, view in ((2, "Releases"), (3, "History"), (4, "Settings"), (1, "Devices")):
+            self.window.keys((CONTROL, str(number)))
+            self.find(f"nav{view}", '[aria-current="page"]')
+        self.window.keys((CONTROL, "k"))
+        self.wait(lambda: self.focused() == T["search"], "the focus in the search")
+
+    def test_the_main_job_needs_no_mouse(self):
+        self.window.keys((CONTROL, "k"))
+        self.wait(lambda: self.focused() == T["search"], "the focus in the search")
+        self.window.keys(ARROW_DOWN)
+        self.wait(lambda: self.focused() == T["deviceRow"], "the focus in the list")
+        self.window.keys(SPACE, ARROW_DOWN, SPACE)
+        checked = lambda: [each for each in self.all("deviceCheck") if each.property("checked")]
+        self.wait(lambda: len(checked()) == 2, "two checked devices")
+        self.assertEqual(self.find("updateSelected").text, "Update 2")
+
+    def test_escape_closes_a_dialog_and_gives_the_focus_back(self):
+        self.find("addDevice").click()
+        self.find("addDeviceAddress")
+        self.window.keys(ESCAPE)
+        self.gone("addDeviceAddress")
+        self.assertEqual(self.focused(), T["addDevice"])
 
 
 class Themes(WindowTest):
@@ -629,6 +875,38 @@ class Restart(WindowTest):
             self.row(device)
 
 
+class OpenedAgain(WindowTest):
+    """What is there again at the next start."""
+
+    @classmethod
+    def prepare(cls):
+        # As an orderly end leaves it.
+        state = {"width": 930, "height": 640, "x": 0, "y": 0, "prev_x": 0, "prev_y": 0}
+        state |= {"maximized": False, "visible": True, "decorated": True, "fullscreen": False}
+        (cls.home / "window.json").write_text(json.dumps({"main": state}))
+        key = DESK.dir / "again.pem"
+        DESK.airlift(cls.home, "key", "new", key)
+        DESK.airlift(cls.home, "key", "trust", key.with_suffix(".pub.pem"))
+        cls.release = cls.pack("again", "again", "1.0.0-again", 1, key=key)
+
+    def test_the_window_has_the_size_that_it_had(self):
+        size = lambda: self.window.run("return [innerWidth, innerHeight]")
+        self.wait(lambda: size() == [930, 640], "the size of the last time")
+
+    def test_releases_and_settings_are_kept(self):
+        DESK.drop(self.release)
+        self.wait_text("notice", "1.0.0-again")
+        self.show("Settings")
+        self.find("settingsNotify").click()
+        self.wait(lambda: not self.snapshot()["settings"]["notify"], "no notifications")
+        DESK.close()
+        type(self).window = DESK.open(self.home)
+        self.show("Releases")
+        self.wait_text("releaseRow", "1.0.0-again")
+        self.show("Settings")
+        self.assertFalse(self.find("settingsNotify").property("checked"))
+
+
 class Ending(unittest.TestCase):
     """Starts and ends without a driver."""
 
@@ -651,6 +929,7 @@ class Ending(unittest.TestCase):
         DESK.stop(process)
         locks = list((DESK.dir / "signal" / "run").iterdir())
         self.assertEqual(locks, [], "an orderly end leaves no lock behind")
+        self.assertIn("width", (DESK.dir / "signal" / "window.json").read_text())
 
     def test_without_a_session_bus_it_starts_all_the_same(self):
         process = self.start(DESK.dir / "busless", DBUS_SESSION_BUS_ADDRESS="unix:path=/nowhere")
@@ -670,9 +949,8 @@ class Ending(unittest.TestCase):
     def test_a_database_of_a_newer_version_is_left_alone_and_said(self):
         home = DESK.dir / "newer"
         home.mkdir()
-        import sqlite3
-
         with sqlite3.connect(home / "airlift.db") as database:
+            database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA user_version = 999")
         database.close()
         before = (home / "airlift.db").read_bytes()

@@ -13,9 +13,9 @@ ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 # Keys that have no character, section 17.4.2.
 ENTER = "\ue007"
 ESCAPE = "\ue00c"
-TAB = "\ue004"
 SPACE = " "
 CONTROL = "\ue009"
+ARROW_DOWN = "\ue015"
 
 
 class WebDriverError(Exception):
@@ -135,8 +135,8 @@ class Element:
 
     @property
     def text(self):
-        """Its text as it is rendered."""
-        return self._call("GET", "/text")
+        """Its text as it is rendered. The driver's own command leaves out what may be clipped."""
+        return self.property("innerText").strip()
 
     @property
     def enabled(self):
