@@ -1,5 +1,5 @@
 //! One device's update to one release, as a state machine: what happened and the time go in, what
-//! to do next comes out. It does no I/O; [`driver`] does what it asks for.
+//! to do next comes out. It does no I/O; its driver does what it asks for.
 //!
 //! ```text
 //!              begin                    Started            Rebooting            runs the target

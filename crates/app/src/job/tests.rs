@@ -324,6 +324,37 @@ fn thirty_seconds_without_progress_are_stalled_attached_or_not() {
 }
 
 #[test]
+fn a_device_that_goes_on_by_itself_is_not_stalled() {
+    let mut story = Story::attached();
+    story.input(
+        1,
+        Input::Detached {
+            reason: "connection reset",
+        },
+    );
+    let updating = |id: &str| device(json!({"updater": {"state": "updating", "release": id}}));
+    for at in 2..60 {
+        story.seen(at, &updating(RELEASE));
+        story.input(
+            at,
+            Input::Refused {
+                code: "rate_limited",
+                message: "too many",
+            },
+        );
+    }
+    assert!(story.runs());
+    for at in 60..90 {
+        story.seen(at, &updating(OLD_APP));
+    }
+    assert_eq!(
+        story.code(),
+        "stalled",
+        "another release is no progress of this one"
+    );
+}
+
+#[test]
 fn a_device_that_takes_connections_and_says_nothing_is_given_up() {
     let mut story = Story::attached();
     for at in 1..=30 {

@@ -158,6 +158,14 @@ impl JobState {
         if record && idle && (fresh || !stale_record) {
             return self.rolled_back(device.last_update.as_ref());
         }
+        let updating = matches!(device.updater.state, UpdaterState::Updating);
+        if matches!(self.stage, Stage::Detached { .. }) && updating {
+            let taking = device.updater.release.map(|r| r.to_string());
+            if taking.is_none_or(|id| id == self.release.id) {
+                // It goes on by itself, and gives up by itself when no chunk comes.
+                self.last_progress = now;
+            }
+        }
         let Stage::Restarting { since, old_since } = self.stage else {
             // On trial before, and now on something else without a word: treat it as a restart.
             if matches!(self.stage, Stage::Trial { .. }) {
@@ -168,7 +176,6 @@ impl JobState {
             }
             return;
         };
-        let updating = matches!(device.updater.state, UpdaterState::Updating);
         if !self.switched && (updating || (idle && fresh)) {
             // It never came to the switch: still at it, or cut off and started again.
             self.stage = Stage::Detached { retry_at: now };

@@ -1,9 +1,11 @@
 use std::time::Duration;
 
+use airlift_discover::SeenDevice;
 use serde_json::json;
 
 use super::*;
-use crate::dto;
+use crate::dto::{self, JobDetail, Settings};
+use crate::job::JobState;
 use crate::job::tests::{device, release};
 
 async fn store(dir: &tempfile::TempDir) -> Store {
