@@ -30,7 +30,7 @@ setup-test:
 	@scripts/venv.sh
 
 ui/node_modules/.package-lock.json: ui/package-lock.json
-	$(NPM) ci --no-audit --no-fund
+	$(NPM) ci
 	@touch $@
 
 ui: ui/node_modules/.package-lock.json
