@@ -14,7 +14,8 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     line(&text)
 }
 
-/// Prints a line. A reader that has gone away (`airlift … | head`) ends the command quietly.
+/// Prints a line. A reader that has gone away (`airlift … | head`) is no reason to stop: what a
+/// command does to devices does not depend on who watches.
 pub fn line(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out
@@ -23,7 +24,7 @@ pub fn line(text: &str) -> Result<(), Failure> {
         .and_then(|()| out.flush())
     {
         Ok(()) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Failure::new(ErrorCode::Io, error.to_string())),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::exit;
 use crate::failure::Failure;
-use crate::interrupt;
+use crate::interrupt::Interrupts;
 use crate::output;
 use airlift_app::demo;
 use airlift_wire::ErrorCode;
@@ -10,6 +10,7 @@ use airlift_wire::ErrorCode;
 /// Does the main job on two virtual devices, in a folder that is gone afterwards.
 pub async fn run() -> Result<u8, Failure> {
     let folder = tempfile::tempdir().map_err(|error| Failure::io(&std::env::temp_dir(), &error))?;
+    let mut interrupts = Interrupts::new()?;
     let mut said = Ok(());
     let report = tokio::select! {
         report = demo::run(folder.path(), |text| {
@@ -17,7 +18,7 @@ pub async fn run() -> Result<u8, Failure> {
                 said = output::line(text);
             }
         }) => report?,
-        () = interrupt::requested() => {
+        () = interrupts.next() => {
             return Err(Failure::new(ErrorCode::Cancelled, "the demo was cancelled"));
         }
     };

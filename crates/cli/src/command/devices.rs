@@ -3,7 +3,7 @@
 use crate::args::Devices;
 use crate::exit;
 use crate::failure::Failure;
-use crate::interrupt;
+use crate::interrupt::Interrupts;
 use crate::output;
 use airlift_app::dto::Device;
 use serde::Serialize;
@@ -39,10 +39,11 @@ impl<'a> From<&'a Device> for Line<'a> {
 }
 
 pub async fn run(args: Devices) -> Result<u8, Failure> {
+    let mut interrupts = Interrupts::new()?;
     let app = super::open(!args.no_mdns).await?;
     let cut_short = tokio::select! {
         () = tokio::time::sleep(args.wait) => false,
-        () = interrupt::requested() => true,
+        () = interrupts.next() => true,
     };
     let snapshot = app.snapshot().await;
     app.close().await;

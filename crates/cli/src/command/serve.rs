@@ -5,7 +5,7 @@ mod local;
 use crate::args::Serve;
 use crate::exit;
 use crate::failure::Failure;
-use crate::interrupt;
+use crate::interrupt::Interrupts;
 use crate::output;
 use airlift_release::{Release, UnverifiedRelease};
 use airlift_serve::{DEFAULT_PORT, Limits, MemoryStore, Server, bind, bind_from, router};
@@ -27,16 +27,10 @@ pub fn run(args: Serve) -> Result<u8, Failure> {
         .map(|listener| Server::start(listener, router(store.clone()), Limits::default()))
         .collect::<Result<Vec<_>, _>>()?;
     super::block_on(async {
-        // Ask before anything is printed: who waits for the lines may end us at once.
-        let mut stop = std::pin::pin!(interrupt::requested());
-        tokio::select! {
-            biased;
-            () = &mut stop => {}
-            () = std::future::ready(()) => {
-                announce(&release, &servers)?;
-                stop.await;
-            }
-        }
+        // Before anything is printed: who waits for the lines may end this at once.
+        let mut interrupts = Interrupts::new()?;
+        announce(&release, &servers)?;
+        interrupts.next().await;
         for server in servers {
             server.stop().await;
         }

@@ -4,7 +4,7 @@ use super::trust;
 use crate::args::{self, Simulate};
 use crate::exit;
 use crate::failure::Failure;
-use crate::interrupt;
+use crate::interrupt::Interrupts;
 use crate::output;
 use airlift_app::sample;
 use airlift_release::UnverifiedRelease;
@@ -25,17 +25,18 @@ pub fn run(args: &Simulate) -> Result<u8, Failure> {
     let mut config = SimulationConfig::new(&args.dir, count, &args.product, keys, software);
     config.settings = settings(args);
     config.announce = !args.no_mdns;
+    let known = (1..=count)
+        .filter(|n| args.dir.join(format!("device-{n}")).exists())
+        .count();
+    if known > 0 {
+        eprintln!("note: {known} of {count} were there before and keep product, keys and software");
+    }
     let simulation = Simulation::start(&config)?;
     super::block_on(async {
-        let mut stop = std::pin::pin!(interrupt::requested());
-        tokio::select! {
-            biased;
-            () = &mut stop => {}
-            () = std::future::ready(()) => {
-                announce(&simulation, args)?;
-                stop.await;
-            }
-        }
+        // Before anything is printed: who waits for the lines may end this at once.
+        let mut interrupts = Interrupts::new()?;
+        announce(&simulation, args)?;
+        interrupts.next().await;
         Ok(())
     })?;
     simulation.stop();

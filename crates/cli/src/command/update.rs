@@ -7,7 +7,7 @@ mod targets;
 use crate::args::Update;
 use crate::exit;
 use crate::failure::Failure;
-use crate::interrupt;
+use crate::interrupt::Interrupts;
 use crate::output;
 use airlift_app::dto::{Event, Job};
 use airlift_app::{Airlift, RawLine};
@@ -27,10 +27,10 @@ pub async fn run(args: Update) -> Result<u8, Failure> {
 
 async fn update(app: &Airlift, args: &Update) -> Result<u8, Failure> {
     let release = app.add_release(&args.release).await?;
-    let mut stop = std::pin::pin!(interrupt::requested());
+    let mut interrupts = Interrupts::new()?;
     let devices = tokio::select! {
         found = targets::find(app, &release, args) => found?,
-        () = &mut stop => {
+        () = interrupts.next() => {
             return Err(Failure::new(ErrorCode::Cancelled, "cancelled before anything was sent"));
         }
     };
@@ -57,12 +57,11 @@ async fn update(app: &Airlift, args: &Update) -> Result<u8, Failure> {
     while watch.is_running() {
         tokio::select! {
             biased;
-            () = &mut stop => {
+            () = interrupts.next() => {
                 if interrupted {
                     return Ok(exit::CANCELLED);
                 }
                 interrupted = true;
-                stop.set(interrupt::requested());
                 watch.show.note("Cancelling. Ctrl-C again leaves at once.");
                 app.cancel_all();
             }

@@ -2,76 +2,37 @@
 
 use crate::support::{Desk, Run, fixture};
 use serde_json::Value;
-use std::path::Path;
-
-const APP: &str = "demo-1.1.0.bin";
 
 impl Desk {
     fn inspect(&self, release: &str) -> Value {
-        let run = self.run(&["inspect", release, "--json"]).succeeded();
+        let run = self.run(&format!("inspect {release} --json")).succeeded();
         run.json().remove(0)
     }
 
     /// Packs files alone, for the chip of the images.
-    fn pack_files(&self, files: impl AsRef<Path>, more: &[&str]) -> Run {
-        let files = files.as_ref().to_str().expect("a path in UTF-8");
-        let mut args = vec![
-            "pack",
-            "--product",
-            "p",
-            "--version",
-            "2",
-            "--sequence",
-            "2",
-        ];
-        args.extend(["--chip", "esp32c3", "--files", files, "--key", "key.pem"]);
-        args.extend(["-o", "files.airlift"]);
-        args.extend(more);
-        self.run(&args)
+    fn pack_files(&self, files: &str, more: &str) -> Run {
+        self.run(&format!(
+            "pack --product p --version 2 --sequence 2 --chip esp32c3 --files {files} \
+             --key key.pem -o files.airlift {more}"
+        ))
     }
 
-    fn pack_app(&self, app: &Path) -> Run {
-        let app = app.to_str().expect("a path in UTF-8");
-        self.run(&[
-            "pack",
-            "--product",
-            "p",
-            "--version",
-            "1",
-            "--sequence",
-            "1",
-            "--app",
-            app,
-            "--key",
-            "key.pem",
-            "-o",
-            "r.airlift",
-        ])
+    fn pack_app(&self, app: &str) -> Run {
+        self.run(&format!(
+            "pack --product p --version 1 --sequence 1 --app {app} --key key.pem -o r.airlift"
+        ))
     }
 }
 
 #[test]
 fn the_same_input_at_the_same_time_is_the_same_release_to_the_byte() {
     let desk = Desk::with_key();
-    let app = fixture(APP);
-    let files = fixture("files/1.1.0");
     let pack = |output: &str, epoch: &str| {
-        let args = [
-            "pack",
-            "--product",
-            "p",
-            "--sequence",
-            "7",
-            "--app",
-            app.to_str().expect("UTF-8"),
-            "--files",
-            files.to_str().expect("UTF-8"),
-            "--key",
-            "key.pem",
-            "-o",
-            output,
-        ];
-        desk.run_with(&args, &[("SOURCE_DATE_EPOCH", epoch)])
+        let line = format!(
+            "pack --product p --sequence 7 --app @demo-1.1.0.bin --files @files/1.1.0 \
+             --key key.pem -o {output}"
+        );
+        desk.run_with(&line, &[("SOURCE_DATE_EPOCH", epoch)])
             .succeeded();
         desk.read(output)
     };
@@ -88,71 +49,45 @@ fn the_same_input_at_the_same_time_is_the_same_release_to_the_byte() {
 #[test]
 fn a_source_date_epoch_that_is_no_number_is_exit_2() {
     let desk = Desk::with_key();
-    let app = fixture(APP);
-    let args = [
-        "pack",
-        "--product",
-        "p",
-        "--sequence",
-        "1",
-        "--app",
-        app.to_str().expect("UTF-8"),
-        "--key",
-        "key.pem",
-        "-o",
-        "r.airlift",
-    ];
-    desk.run_with(&args, &[("SOURCE_DATE_EPOCH", "yesterday")])
+    let line = "pack --product p --sequence 1 --app @demo-1.1.0.bin --key key.pem -o r.airlift";
+    desk.run_with(line, &[("SOURCE_DATE_EPOCH", "yesterday")])
         .refused(2, "usage");
 }
 
 #[test]
 fn the_image_gives_its_chip_and_offers_its_version() {
     let desk = Desk::with_key();
-    desk.pack("r.airlift", "1", &[]).succeeded();
+    desk.pack("r.airlift", 1, "").succeeded();
     let release = desk.inspect("r.airlift");
     assert_eq!(
         (&release["chip"], &release["version"]),
         (&"esp32c3".into(), &"1.1.0".into())
     );
-    desk.pack("own.airlift", "1", &["--version", "2026.1"])
-        .succeeded();
+    desk.pack("own.airlift", 1, "--version 2026.1").succeeded();
     assert_eq!(desk.inspect("own.airlift")["version"], "2026.1");
 }
 
 #[test]
 fn another_chip_than_the_images_is_exit_3() {
     let desk = Desk::with_key();
-    desk.pack("r.airlift", "1", &["--chip", "esp32s3"])
+    desk.pack("r.airlift", 1, "--chip esp32s3")
         .refused(3, "wrong_chip");
     assert!(!desk.exists("r.airlift"));
-    desk.pack("r.airlift", "1", &["--chip", "esp32c3"])
-        .succeeded();
-    desk.pack("q.airlift", "1", &["--chip", "z80"])
-        .refused(2, "usage");
+    desk.pack("r.airlift", 1, "--chip esp32c3").succeeded();
+    desk.pack("q.airlift", 1, "--chip z80").refused(2, "usage");
 }
 
 #[test]
 fn a_release_carries_something() {
     let desk = Desk::with_key();
-    let args = [
-        "pack",
-        "--product",
-        "p",
-        "--sequence",
-        "1",
-        "--key",
-        "key.pem",
-        "-o",
-        "r.airlift",
-    ];
-    desk.run(&args).refused(2, "usage");
+    desk.run("pack --product p --sequence 1 --key key.pem -o r.airlift")
+        .refused(2, "usage");
 }
 
 #[test]
 fn without_a_base_it_warns_on_standard_error_and_packs() {
     let desk = Desk::with_key();
-    let run = desk.pack("r.airlift", "1", &[]).succeeded();
+    let run = desk.pack("r.airlift", 1, "").succeeded();
     assert!(run.err.starts_with("warning: files: null"), "{run:?}");
     assert!(!run.out.contains("warning"), "{run:?}");
     assert_eq!(desk.inspect("r.airlift")["files"]["state"], "any");
@@ -161,9 +96,9 @@ fn without_a_base_it_warns_on_standard_error_and_packs() {
 #[test]
 fn the_base_gives_the_digest_of_what_is_not_carried_and_there_is_no_warning() {
     let desk = Desk::with_key();
-    desk.pack("base.airlift", "1", &[]).succeeded();
+    desk.pack("base.airlift", 1, "").succeeded();
     let run = desk
-        .pack_files(fixture("files/1.1.0"), &["--base", "base.airlift"])
+        .pack_files("@files/1.1.0", "--base base.airlift")
         .succeeded();
     assert_eq!(run.err, "");
     let release = desk.inspect("files.airlift");
@@ -177,80 +112,53 @@ fn the_base_gives_the_digest_of_what_is_not_carried_and_there_is_no_warning() {
 #[test]
 fn a_base_of_another_product_or_by_a_stranger_is_exit_3() {
     let desk = Desk::with_key();
-    desk.pack("base.airlift", "1", &["--product", "other"]);
-    let app = fixture(APP);
-    let app = app.to_str().expect("UTF-8");
-    desk.run(&[
-        "pack",
-        "--product",
-        "other",
-        "--sequence",
-        "1",
-        "--app",
-        app,
-        "--key",
-        "key.pem",
-        "-o",
-        "base.airlift",
-    ])
+    desk.run(
+        "pack --product other --sequence 1 --app @demo-1.1.0.bin --key key.pem -o base.airlift",
+    )
     .succeeded();
-    let web = fixture("files/1.1.0");
-    desk.pack_files(&web, &["--base", "base.airlift"])
+    desk.pack_files("@files/1.1.0", "--base base.airlift")
         .refused(3, "wrong_product");
 
-    desk.run(&["key", "new", "stranger.pem"]).succeeded();
-    desk.run(&[
-        "pack",
-        "--product",
-        "p",
-        "--sequence",
-        "1",
-        "--app",
-        app,
-        "--key",
-        "stranger.pem",
-        "-o",
-        "base.airlift",
-    ])
+    desk.run("key new stranger.pem").succeeded();
+    desk.run(
+        "pack --product p --sequence 1 --app @demo-1.1.0.bin --key stranger.pem -o base.airlift",
+    )
     .succeeded();
-    desk.pack_files(&web, &["--base", "base.airlift"])
+    desk.pack_files("@files/1.1.0", "--base base.airlift")
         .refused(3, "unknown_key");
     desk.write(
         "home/trusted/stranger.pub.pem",
         desk.read("stranger.pub.pem"),
     );
-    desk.pack_files(&web, &["--base", "base.airlift"])
+    desk.pack_files("@files/1.1.0", "--base base.airlift")
         .succeeded();
 }
 
 #[test]
 fn an_image_that_is_missing_a_folder_cut_off_or_something_else_is_refused() {
     let desk = Desk::with_key();
-    desk.pack_app(&desk.path("nothing.bin")).refused(1, "io");
+    desk.pack_app("nothing.bin").refused(1, "io");
     desk.write("folder/a", "");
-    desk.pack_app(&desk.path("folder")).refused(1, "io");
+    desk.pack_app("folder").refused(1, "io");
 
-    let image = std::fs::read(fixture(APP)).expect("the fixture");
+    let image = std::fs::read(fixture("demo-1.1.0.bin")).expect("the fixture");
     desk.write("cut.bin", &image[..image.len() / 2]);
-    desk.pack_app(&desk.path("cut.bin")).refused(3, "bad_image");
+    desk.pack_app("cut.bin").refused(3, "bad_image");
     let mut flipped = image.clone();
     flipped[5000] ^= 1;
     desk.write("flipped.bin", &flipped);
-    desk.pack_app(&desk.path("flipped.bin"))
-        .refused(3, "bad_image");
+    desk.pack_app("flipped.bin").refused(3, "bad_image");
 
-    let run = desk
-        .pack_app(&merged(&desk, &image))
-        .refused(3, "bad_image");
+    let run = desk.pack_app(merged(&desk, &image)).refused(3, "bad_image");
     assert!(run.err.contains("merged image"), "{}", run.err);
     desk.write("app.elf", b"\x7FELF\x01\x01\x01\0 and so on");
-    let run = desk.pack_app(&desk.path("app.elf")).refused(3, "bad_image");
+    let run = desk.pack_app("app.elf").refused(3, "bad_image");
     assert!(run.err.contains("ELF"), "{}", run.err);
     assert!(!desk.exists("r.airlift"));
 }
 
 /// Bootloader, partition table and app in one file: here the app stands in for the bootloader.
-fn merged(desk: &Desk, app: &[u8]) -> std::path::PathBuf {
+fn merged(desk: &Desk, app: &[u8]) -> &'static str {
     use airlift_wire::partition::{TABLE_LEN, TABLE_OFFSET, default_layout, encode};
     let mut flash = vec![0xFF; 0x1_0000];
     // A small image: header of one segment of 16 bytes, checksum at the end of the block.
@@ -269,15 +177,15 @@ fn merged(desk: &Desk, app: &[u8]) -> std::path::PathBuf {
     flash[at..at + TABLE_LEN].copy_from_slice(&table);
     flash.extend_from_slice(app);
     desk.write("merged.bin", &flash);
-    desk.path("merged.bin")
+    "merged.bin"
 }
 
 #[test]
 fn files_that_are_missing_or_no_tar_are_refused() {
     let desk = Desk::with_key();
-    desk.pack_files("nothing", &[]).refused(1, "io");
+    desk.pack_files("nothing", "").refused(1, "io");
     desk.write("files.tgz", b"\x1F\x8B\x08 and so on");
-    let run = desk.pack_files("files.tgz", &[]).refused(3, "bad_tar");
+    let run = desk.pack_files("files.tgz", "").refused(3, "bad_tar");
     assert!(run.err.contains("gunzip"), "{}", run.err);
 }
 
@@ -293,7 +201,7 @@ fn a_tar_with_tricks_in_it_is_exit_3_and_named() {
         ("pipe", tar::EntryType::Fifo),
     ] {
         desk.write("tricks.tar", one_entry_tar(path, kind));
-        let run = desk.pack_files("tricks.tar", &[]).refused(3, "bad_tar");
+        let run = desk.pack_files("tricks.tar", "").refused(3, "bad_tar");
         assert!(run.err.contains(path), "{}", run.err);
         assert!(!desk.exists("files.airlift"));
     }
@@ -301,7 +209,7 @@ fn a_tar_with_tricks_in_it_is_exit_3_and_named() {
         "plain.tar",
         one_entry_tar("plain.py", tar::EntryType::Regular),
     );
-    desk.pack_files("plain.tar", &[]).succeeded();
+    desk.pack_files("plain.tar", "").succeeded();
 }
 
 fn one_entry_tar(path: &str, kind: tar::EntryType) -> Vec<u8> {
@@ -327,16 +235,16 @@ fn a_link_in_a_folder_is_refused_and_never_followed() {
     desk.write("web/main.py", "print(1)\n");
     desk.write("secret", "outside");
     std::os::unix::fs::symlink(desk.path("secret"), desk.path("web/link")).expect("a link");
-    desk.pack_files("web", &[]).refused(3, "bad_tar");
+    desk.pack_files("web", "").refused(3, "bad_tar");
 }
 
 #[test]
 fn what_cannot_be_written_leaves_the_old_file_and_no_other() {
     let desk = Desk::with_key();
-    desk.pack("nowhere/r.airlift", "1", &[]).refused(1, "io");
+    desk.pack("nowhere/r.airlift", 1, "").refused(1, "io");
     // A folder in the way of the file.
     desk.write("taken/inside", "kept");
-    let run = desk.pack("taken", "1", &[]);
+    let run = desk.pack("taken", 1, "");
     assert_eq!(run.code, 1, "{run:?}");
     assert_eq!(desk.read("taken/inside"), b"kept");
     let names = std::fs::read_dir(desk.path("")).expect("a folder");
@@ -350,18 +258,11 @@ fn what_cannot_be_written_leaves_the_old_file_and_no_other() {
 #[test]
 fn a_resigned_release_has_the_old_parts_and_a_higher_sequence() {
     let desk = Desk::with_key();
-    desk.pack("old.airlift", "3", &[]).succeeded();
+    desk.pack("old.airlift", 3, "").succeeded();
     let resign = |sequence: &str| {
-        desk.run(&[
-            "resign",
-            "old.airlift",
-            "--sequence",
-            sequence,
-            "--key",
-            "key.pem",
-            "-o",
-            "new.airlift",
-        ])
+        desk.run(&format!(
+            "resign old.airlift --sequence {sequence} --key key.pem -o new.airlift"
+        ))
     };
     resign("3").refused(3, "lower_sequence");
     assert!(!desk.exists("new.airlift"));

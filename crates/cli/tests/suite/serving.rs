@@ -6,8 +6,8 @@ use std::net::TcpStream;
 
 fn desk() -> Desk {
     let desk = Desk::with_key();
-    desk.run(&["key", "trust", "key.pub.pem"]).succeeded();
-    desk.pack("r.airlift", "1", &[]).succeeded();
+    desk.run("key trust key.pub.pem").succeeded();
+    desk.pack("r.airlift", 1, "").succeeded();
     desk
 }
 
@@ -34,7 +34,7 @@ fn get(address: &str, path: &str) -> Vec<u8> {
 #[test]
 fn it_serves_the_release_at_the_url_that_it_prints_until_ctrl_c() {
     let desk = desk();
-    let mut running = desk.start(&["serve", "r.airlift", "--bind", "127.0.0.1:0"]);
+    let mut running = desk.start("serve r.airlift --bind 127.0.0.1:0");
     assert_eq!(running.line(), "Serving p 1.1.0 until Ctrl-C:");
     let (address, path) = url(&mut running);
     let answer = get(&address, &path);
@@ -63,7 +63,7 @@ fn a_port_that_is_taken_is_said_so() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     let run = desk
-        .run(&["serve", "r.airlift", "--bind", &address])
+        .run(&format!("serve r.airlift --bind {address}"))
         .refused(1, "cannot_listen");
     assert!(run.err.contains(&address), "{}", run.err);
 }
@@ -71,8 +71,8 @@ fn a_port_that_is_taken_is_said_so() {
 #[test]
 fn a_release_of_a_stranger_is_not_served() {
     let desk = Desk::with_key();
-    desk.pack("r.airlift", "1", &[]).succeeded();
-    let serve = |release: &str| -> Run { desk.run(&["serve", release, "--bind", "127.0.0.1:0"]) };
+    desk.pack("r.airlift", 1, "").succeeded();
+    let serve = |release: &str| -> Run { desk.run(&format!("serve {release} --bind 127.0.0.1:0")) };
     serve("r.airlift").refused(3, "unknown_key");
     serve("key.pem").refused(3, "bad_release");
     serve("nothing").refused(1, "io");

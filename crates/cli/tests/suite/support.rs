@@ -36,7 +36,7 @@ impl Desk {
     /// A desk with `key.pem` and `key.pub.pem`.
     pub fn with_key() -> Self {
         let desk = Self::new();
-        desk.run(&["key", "new", "key.pem"]).succeeded();
+        desk.run("key new key.pem").succeeded();
         desk
     }
 
@@ -58,8 +58,15 @@ impl Desk {
         self.path(name).exists()
     }
 
-    /// The program, on this desk and with nothing of the caller's surroundings.
-    pub fn command(&self, args: &[&str]) -> Command {
+    /// The program, on this desk and with nothing of the caller's surroundings. The words of
+    /// `line` are its arguments; `@NAME` is a fixture.
+    pub fn command(&self, line: &str) -> Command {
+        let args = line
+            .split_whitespace()
+            .map(|word| match word.strip_prefix('@') {
+                Some(name) => fixture(name),
+                None => PathBuf::from(word),
+            });
         let mut command = Command::new(env!("CARGO_BIN_EXE_airlift"));
         command
             .args(args)
@@ -71,12 +78,12 @@ impl Desk {
         command
     }
 
-    pub fn run(&self, args: &[&str]) -> Run {
-        self.run_with(args, &[])
+    pub fn run(&self, line: &str) -> Run {
+        self.run_with(line, &[])
     }
 
-    pub fn run_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Run {
-        let mut command = self.command(args);
+    pub fn run_with(&self, line: &str, variables: &[(&str, &str)]) -> Run {
+        let mut command = self.command(line);
         let output = command
             .envs(variables.iter().copied())
             .output()
@@ -88,22 +95,11 @@ impl Desk {
         }
     }
 
-    /// Packs an app into a release of product `p` and returns what the program said.
-    pub fn pack(&self, output: &str, sequence: &str, more: &[&str]) -> Run {
-        let app = fixture("demo-1.1.0.bin");
-        let app = app.to_str().expect("a path in UTF-8");
-        let mut args = vec![
-            "pack",
-            "--product",
-            "p",
-            "--sequence",
-            sequence,
-            "--app",
-            app,
-        ];
-        args.extend(["--key", "key.pem", "-o", output]);
-        args.extend(more);
-        self.run(&args)
+    /// Packs an app into a release of product `p`.
+    pub fn pack(&self, output: &str, sequence: u32, more: &str) -> Run {
+        self.run(&format!(
+            "pack --product p --sequence {sequence} --app @demo-1.1.0.bin --key key.pem -o {output} {more}"
+        ))
     }
 }
 
@@ -117,8 +113,8 @@ pub struct Running {
 
 impl Desk {
     /// Starts the program and goes on.
-    pub fn start(&self, args: &[&str]) -> Running {
-        let mut command = self.command(args);
+    pub fn start(&self, line: &str) -> Running {
+        let mut command = self.command(line);
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -171,6 +167,11 @@ impl Running {
 
     /// Waits until it ends by itself.
     pub fn end(mut self) -> Run {
+        self.wait()
+    }
+
+    /// As [`Running::end`], for one that stays where it is.
+    pub fn wait(&mut self) -> Run {
         let mut out = std::mem::take(&mut self.seen);
         self.out.read_to_string(&mut out).expect("text");
         let mut err = String::new();
