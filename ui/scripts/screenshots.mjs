@@ -36,6 +36,7 @@ const STATES = [
   'offline',
   'off',
   'many',
+  'huge',
   'drop',
   'drop-new',
   'drop-refused',

@@ -96,7 +96,8 @@ export class DevicesView {
   row(id: string): Row | undefined {
     const device = this.app.devices.get(id);
     if (!device) return undefined;
-    const job = device.job !== null ? this.app.jobs.get(device.job) : this.app.jobOf(id);
+    const job =
+      (device.job === null ? undefined : this.app.jobs.get(device.job)) ?? this.app.jobOf(id);
     const target = this.target(device);
     return { device, job, target, offer: offer(device, target, job) };
   }

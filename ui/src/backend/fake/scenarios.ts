@@ -9,7 +9,7 @@ import { AppState } from '../../state/app.svelte';
 import type { DevicesView } from '../../state/devices.svelte';
 import type { ReleasesView } from '../../state/releases.svelte';
 import { emptyWorld, FakeBackend, type World } from '../fake';
-import { START, WELL, type Behaviour } from './data';
+import { makeRelease, START, WELL, type Behaviour } from './data';
 import { many, workshop } from './worlds';
 
 interface Stage {
@@ -108,6 +108,31 @@ export const SCENARIOS: Record<string, Scenario> = {
       await stage.app.backend.startUpdate(first, stage.devices.pick, false);
       stage.devices.active = first[0] ?? null;
       await stage.pass(9000);
+    },
+  },
+  /** The largest map there can be: two parts of 16 MiB. */
+  huge: {
+    world() {
+      const world = workshop();
+      const part = 16 * 1024 * 1024;
+      world.releases.unshift(
+        makeRelease({
+          product: 'demo',
+          version: '2.0.0',
+          sequence: 9,
+          appSize: part,
+          filesSize: part,
+        }),
+      );
+      behave(world, 'shed', { speed: 40, refuseEvery: 500, kept: 900 });
+      return world;
+    },
+    async act({ app, devices, pass }) {
+      const release = app.releases[0];
+      devices.choose(release?.id ?? 'newest');
+      devices.active = idOf(app, 'shed');
+      await app.backend.startUpdate([idOf(app, 'shed')], release?.id ?? '', false);
+      await pass(14_000);
     },
   },
   drop: {

@@ -33,7 +33,7 @@ export function workshop(): World {
       release: old,
       blocked: {
         code: 'busy',
-        message: 'greenhouse is being updated by 10.0.0.7',
+        message: 'being updated by 10.0.0.7',
         help: 'Wait for the running update to end, or cancel it there.',
       },
     }),
