@@ -108,6 +108,8 @@ pub(crate) struct Shared {
     pub(crate) virtual_devices: VirtualDevices,
     pub(crate) jobs: Mutex<BTreeMap<u32, Arc<Live>>>,
     settings: Mutex<Settings>,
+    /// The ids of all keys, so that a device that changes costs no look into a folder.
+    key_ids: Mutex<Arc<BTreeSet<String>>>,
     /// The releases as they were told last.
     told_releases: Mutex<Vec<dto::Release>>,
     /// Devices that changed and are to be stored, by id.
@@ -163,6 +165,7 @@ impl Airlift {
             turns: Arc::new(Semaphore::new(UPDATES_AT_ONCE)),
             jobs: Mutex::default(),
             settings: Mutex::new(settings),
+            key_ids: Mutex::default(),
             told_releases: Mutex::default(),
             to_remember: Mutex::default(),
             may_run_another: AtomicBool::new(false),
@@ -171,6 +174,7 @@ impl Airlift {
             tasks: Mutex::default(),
             stay: options.stay,
         });
+        shared.read_keys().await?;
         shared.refresh_library().await?;
         let this = Self { shared };
         this.follow_devices();
@@ -316,7 +320,7 @@ impl Shared {
         Some(self.device_view(&seen, &self.key_ids()))
     }
 
-    fn device_view(&self, seen: &SeenDevice, keys: &BTreeSet<String>) -> dto::Device {
+    fn device_view(&self, seen: &SeenDevice, keys: &Arc<BTreeSet<String>>) -> dto::Device {
         let id = seen.id.as_str();
         let context = devices::Context {
             keys: keys.clone(),
@@ -335,10 +339,17 @@ impl Shared {
     }
 
     /// Keys that a device should trust for its Update button to make sense: those that can sign
-    /// here, and those whose releases are accepted.
-    fn key_ids(&self) -> BTreeSet<String> {
-        let keys = self.keys.list().unwrap_or_default();
-        keys.into_iter().map(|key| key.id).collect()
+    /// here, and those whose releases are accepted. As of [`Shared::read_keys`].
+    fn key_ids(&self) -> Arc<BTreeSet<String>> {
+        lock(&self.key_ids).clone()
+    }
+
+    /// Reads the keys from their folders.
+    pub(crate) async fn read_keys(self: &Arc<Self>) -> Result<Vec<dto::Key>, Error> {
+        let shared = self.clone();
+        let keys = blocking(move || shared.keys.list()).await?;
+        *lock(&self.key_ids) = Arc::new(keys.iter().map(|key| key.id.clone()).collect());
+        Ok(keys)
     }
 
     pub(crate) fn tell_device(&self, id: &str) {

@@ -1,6 +1,7 @@
 //! Devices as the window sees them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use airlift_discover::device::{SlotState, UpdateEnd, UpdaterState};
 use airlift_discover::{DeviceInfo, SeenDevice};
@@ -14,7 +15,7 @@ use crate::job::preflight;
 #[derive(Clone, Debug, Default)]
 pub struct Context {
     /// Ids of the keys whose releases this computer has or makes.
-    pub keys: BTreeSet<String>,
+    pub keys: Arc<BTreeSet<String>>,
     /// The job that runs on the device.
     pub job: Option<u32>,
     /// Whether it is one of this app's virtual devices.
@@ -162,7 +163,7 @@ mod tests {
 
     fn with_key() -> Context {
         Context {
-            keys: [KEY.to_owned()].into(),
+            keys: Arc::new([KEY.to_owned()].into()),
             ..Context::default()
         }
     }

@@ -14,8 +14,7 @@ use crate::store::blocking;
 impl Airlift {
     /// Every key of this computer.
     pub async fn keys(&self) -> Result<Vec<Key>, Error> {
-        let shared = self.shared.clone();
-        blocking(move || shared.keys.list()).await
+        self.shared.read_keys().await
     }
 
     /// Accepts releases that the public key in this file signed.
