@@ -14,3 +14,10 @@ if cargo nextest --version >/dev/null 2>&1; then
 else
     cargo test --locked --workspace --no-fail-fast
 fi
+
+# The tests write the window's types anew from crates/app/src/dto.rs.
+if git rev-parse --git-dir >/dev/null 2>&1 && ! git diff --quiet -- ui/src/bindings; then
+    git --no-pager diff --stat -- ui/src/bindings
+    echo "ui/src/bindings is not what crates/app/src/dto.rs says: commit what the tests wrote" >&2
+    exit 1
+fi

@@ -164,7 +164,11 @@ async fn drive(
             device.name,
             running.version.as_deref().unwrap_or("?"),
             running.slot,
-            if running.state == SlotState::Valid { "confirmed" } else { "not confirmed" },
+            if running.state == SlotState::Valid {
+                "confirmed"
+            } else {
+                "not confirmed"
+            },
         ));
         report.updated += usize::from(proven);
     }
