@@ -172,6 +172,8 @@ pub struct JobState {
     /// Attempts to attach since the last line.
     failures: usize,
     last_answer: Duration,
+    /// Whether it waits for the device to be online, and not for its turn.
+    away: bool,
     cancelling: Option<Duration>,
     ending: Option<Ending>,
 }
@@ -207,6 +209,7 @@ impl JobState {
             last_progress: Duration::ZERO,
             failures: 0,
             last_answer: Duration::ZERO,
+            away: false,
             cancelling: None,
             ending: None,
         }
@@ -241,6 +244,11 @@ impl JobState {
             accepted,
             switched,
         })
+    }
+
+    /// Notes whether the device is offline. Says whether that is news.
+    pub fn set_away(&mut self, away: bool) -> bool {
+        std::mem::replace(&mut self.away, away) != away
     }
 
     /// The device is online and it is the job's turn: preflight.

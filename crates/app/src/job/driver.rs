@@ -135,7 +135,12 @@ impl Driver {
     async fn wait(&mut self) {
         let mut changes = self.shared.discovery.subscribe();
         let device = loop {
-            if let Some(seen) = self.seen().filter(|seen| seen.online) {
+            let seen = self.seen().filter(|seen| seen.online);
+            let news = self.live.state().set_away(seen.is_none());
+            if news {
+                self.tell(true).await;
+            }
+            if let Some(seen) = seen {
                 break seen;
             }
             tokio::select! {

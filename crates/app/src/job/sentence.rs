@@ -24,6 +24,7 @@ pub(super) fn now(job: &JobState) -> String {
         _ => {}
     }
     match job.phase {
+        Phase::Queued if job.away => return format!("Waiting for {} to be back.", job.device_name),
         Phase::Queued => "Waiting for its turn.",
         Phase::Preflight => "Checking whether the release fits.",
         Phase::Signature => "The device checks the signature.",
