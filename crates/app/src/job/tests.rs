@@ -625,3 +625,14 @@ fn exactly_one_end_whatever_comes_after_it() {
     story.input(14, Input::Cancel).tick(1000);
     assert_eq!(story.0.ending().cloned(), ending);
 }
+
+#[test]
+fn a_queued_job_says_what_it_waits_for() {
+    let mut story = Story::new();
+    let mut said = |away| {
+        story.0.set_away(away);
+        story.0.view(s(0)).summary
+    };
+    assert_eq!(said(true), "Waiting for porch to be back.");
+    assert_eq!(said(false), "Waiting for its turn.");
+}
