@@ -12,6 +12,10 @@ mod output;
 
 use clap::Parser;
 use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// The variable that says what is logged, in the syntax of `tracing-subscriber`.
+const LOG_VARIABLE: &str = "AIRLIFT_LOG";
 
 fn main() -> ExitCode {
     let args = match args::Args::try_parse() {
@@ -28,7 +32,7 @@ fn main() -> ExitCode {
         }
     };
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_env("AIRLIFT_LOG"))
+        .with_env_filter(log_filter())
         .with_writer(std::io::stderr)
         .init();
     let json = args.command.wants_json();
@@ -39,4 +43,10 @@ fn main() -> ExitCode {
             ExitCode::from(exit::of(failure.code()))
         }
     }
+}
+
+/// Errors only, unless the variable asks for more. mDNS calls every interface that it cannot send on
+/// an error, and a computer has many of those.
+fn log_filter() -> EnvFilter {
+    EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("error,mdns_sd=off"))
 }

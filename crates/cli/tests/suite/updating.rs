@@ -41,9 +41,8 @@ impl Fleet {
     }
 
     fn update(&self, release: &str, devices: &str) -> Run {
-        self.desk.run(&format!(
-            "update {release} {devices} --no-mdns --wait 1 --json"
-        ))
+        self.desk
+            .run(&format!("update {release} {devices} --no-mdns --json"))
     }
 
     /// The last words on each job, by device.
@@ -315,14 +314,17 @@ fn all_is_every_device_that_is_not_there_yet() {
     let fleet = Fleet::new("cli-update-all", 2, "");
     fleet.update("1.1.0.airlift", &fleet.all()).succeeded();
     fleet.say(|_| true);
-    let run = fleet.update("1.1.0.airlift", "--all").succeeded();
+    let run = fleet.update("1.1.0.airlift", "--all --wait 2").succeeded();
     assert_eq!(run.out, "", "both are there already");
 
     let resign = "resign 1.0.0.airlift --sequence 3 --key key.pem -o back.airlift";
     fleet.desk.run(resign).succeeded();
     let by_id = format!("--device {}", fleet.id(1));
     fleet.update("back.airlift", &by_id).succeeded();
-    let lines = fleet.update("back.airlift", "--all").succeeded().json();
+    let lines = fleet
+        .update("back.airlift", "--all --wait 2")
+        .succeeded()
+        .json();
     assert_eq!(ends(&lines), [(fleet.id(0), "done")]);
     fleet.all_run("1.0.0", "ota_1");
 }
