@@ -150,6 +150,20 @@ describe('an update', () => {
   });
 });
 
+describe('a window that missed events', () => {
+  it('reads the job that it shows again', async () => {
+    const win = await openWindow(smallWorld());
+    await click(win, within(row('kitchen')).getByTestId(T.deviceUpdate));
+    await win.pass(1000);
+    const detail = vi.spyOn(win.backend, 'jobDetail');
+    win.backend.loseOneEvent();
+    await win.pass(200);
+    expect(detail).toHaveBeenCalledWith(1);
+    await win.pass(60_000);
+    expect(find(T.chunkMap).dataset['readBack']).toBe('53');
+  });
+});
+
 describe('a row', () => {
   it('says why Update is off, also to those who do not see it', async () => {
     const win = await openWindow(workshop());

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import type { Sequenced } from './types';
+import type { Numbered } from '../bindings/dto';
 import { behave, NEWER, settle, smallWorld, stage, type Stage } from '../test/harness';
 import { ManualClock } from '../clock';
 import { SCENARIOS } from './fake/scenarios';
 
-async function record(world = smallWorld()): Promise<{ made: Stage; events: Sequenced[] }> {
+async function record(world = smallWorld()): Promise<{ made: Stage; events: Numbered[] }> {
   const made = stage(world);
-  const events: Sequenced[] = [];
+  const events: Numbered[] = [];
   await made.backend.subscribe((event) => events.push(event));
   await made.backend.startUpdate(['kitchen'], NEWER.id, false);
   made.clock.advance(120_000);

@@ -14,12 +14,13 @@ import type {
   HistoryRow,
   Key,
   NewRelease,
+  Numbered,
   Release,
   Server,
   Settings,
   Snapshot,
 } from '../bindings/dto';
-import type { Backend, DropEvent, Sequenced, Unsubscribe } from './types';
+import type { Backend, DropEvent, Unsubscribe } from './types';
 import { carried, digest, KEY, makeDevice, makeRelease, WELL, type Behaviour } from './fake/data';
 import { FakeJob, STEP_MS } from './fake/job';
 
@@ -59,7 +60,7 @@ export class FakeBackend implements Backend {
   readonly #world: World;
   readonly #clock: Clock;
   readonly #jobs = new Map<number, FakeJob>();
-  #listeners = new Set<(event: Sequenced) => void>();
+  #listeners = new Set<(event: Numbered) => void>();
   #dropListeners = new Set<(event: DropEvent) => void>();
   #seq = 0;
   #nextJob = 1;
@@ -112,7 +113,7 @@ export class FakeBackend implements Backend {
 
   // The backend.
 
-  async subscribe(onEvent: (event: Sequenced) => void): Promise<Unsubscribe> {
+  async subscribe(onEvent: (event: Numbered) => void): Promise<Unsubscribe> {
     this.#listeners.add(onEvent);
     return () => this.#listeners.delete(onEvent);
   }
@@ -120,7 +121,16 @@ export class FakeBackend implements Backend {
   async snapshot(): Promise<Snapshot> {
     const { devices, releases, keys, server, settings } = this.#world;
     const jobs = [...this.#jobs.values()].map((job) => job.job);
-    return copy({ devices, releases, jobs, keys, server, settings, virtualDevices: this.#virtual });
+    return copy({
+      seq: this.#seq,
+      devices,
+      releases,
+      jobs,
+      keys,
+      server,
+      settings,
+      virtualDevices: this.#virtual,
+    });
   }
 
   async startUpdate(devices: string[], release: string, retry: boolean): Promise<number[]> {
@@ -145,7 +155,7 @@ export class FakeBackend implements Backend {
   }
 
   async jobDetail(id: number) {
-    return copy(this.#job(id).detail());
+    return copy({ ...this.#job(id).detail(), seq: this.#seq });
   }
 
   async addDevice(address: string): Promise<Device> {

@@ -2,13 +2,13 @@
 import { Channel, invoke, isTauri } from '@tauri-apps/api/core';
 import { getCurrentWebview } from '@tauri-apps/api/webview';
 import { open, save } from '@tauri-apps/plugin-dialog';
+import type { Numbered } from '../bindings/dto';
 import type { Command } from './commands';
 import {
   toErrorInfo,
   type Backend,
   type DropEvent,
   type FileFilter,
-  type Sequenced,
   type Unsubscribe,
 } from './types';
 
@@ -41,7 +41,7 @@ const withFilters = (filters?: FileFilter[]) => (filters ? { filters } : {});
 export function tauriBackend(): Backend {
   return {
     async subscribe(onEvent) {
-      const channel = new Channel<Sequenced>();
+      const channel = new Channel<Numbered>();
       channel.onmessage = onEvent;
       await call<void>('subscribe', { onEvent: channel });
       return () => {

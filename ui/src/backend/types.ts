@@ -9,23 +9,17 @@ import type {
   Draft,
   DropPlan,
   ErrorInfo,
-  Event,
   HistoryRow,
   JobDetail,
   Key,
   NewRelease,
+  Numbered,
   Release,
   Settings,
   Snapshot,
 } from '../bindings/dto';
 
 export type * from '../bindings/dto';
-
-/** An event and its place in the order; a gap means that something was missed. */
-export interface Sequenced {
-  seq: number;
-  event: Event;
-}
 
 export type Unsubscribe = () => void;
 
@@ -57,7 +51,7 @@ export interface SaveOptions {
 
 export interface Backend {
   /** Call before `snapshot`, so that nothing falls between the two. */
-  subscribe(onEvent: (event: Sequenced) => void): Promise<Unsubscribe>;
+  subscribe(onEvent: (event: Numbered) => void): Promise<Unsubscribe>;
   snapshot(): Promise<Snapshot>;
 
   startUpdate(devices: string[], release: string, retry: boolean): Promise<number[]>;

@@ -1,24 +1,24 @@
 /**
  * Everything the window knows, kept in step with the backend.
  *
- * Events are gathered and applied once a frame, so that a thousand devices cost one redraw. Every
- * event carries whole objects and is applied by replacing; that makes events that arrive before or
- * during the snapshot harmless, and a gap in their numbers is mended by a new snapshot.
+ * Events are gathered and applied once a frame, so that a thousand devices cost one redraw. The
+ * snapshot says which events it already contains; later ones are applied to it, by replacing whole
+ * objects. A gap in their numbers is mended by a new snapshot.
  */
 import type {
   ChunkRun,
   Device,
   ErrorInfo,
-  Event,
   Job,
   Key,
+  Numbered,
   Phase,
   RefusedChunk,
   Release,
   Server,
   Settings,
 } from '../bindings/dto';
-import type { Backend, Sequenced, Unsubscribe } from '../backend/types';
+import type { Backend, Unsubscribe } from '../backend/types';
 import { toErrorInfo } from '../backend/types';
 import { systemClock, type Clock } from '../clock';
 
@@ -28,7 +28,8 @@ export const VIEWS: View[] = ['devices', 'releases', 'history', 'settings'];
 /** Runs the callback before the next frame is drawn. */
 export type Frame = (callback: () => void) => void;
 
-export type ChunksListener = (runs: ChunkRun[], refused: RefusedChunk[]) => void;
+/** Told of changed chunks, with the number of the event. */
+export type ChunksListener = (runs: ChunkRun[], refused: RefusedChunk[], seq: number) => void;
 
 export interface Notice {
   id: number;
@@ -78,6 +79,8 @@ export class AppState {
   settings = $state.raw<Settings>({ theme: 'system', port: 7410, interfaces: [], notify: true });
   virtualDevices = $state(false);
 
+  /** How often everything was read again because events were lost. */
+  rereads = $state(0);
   now = $state(0);
   notices = $state.raw<readonly Notice[]>([]);
   /** Read out by screen readers: ends of jobs, never progress. */
@@ -90,7 +93,7 @@ export class AppState {
   /** The last phase a job was seen in before it ended. */
   readonly #lastPhase = new Map<number, Phase>();
   readonly #chunkListeners = new Map<number, Set<ChunksListener>>();
-  #gathered: Sequenced[] = [];
+  #gathered: Numbered[] = [];
   #scheduled = false;
   #expectedSeq: number | null = null;
   #loading = false;
@@ -215,7 +218,7 @@ export class AppState {
     this.#stop.push(cancel);
   }
 
-  #gather(event: Sequenced): void {
+  #gather(event: Numbered): void {
     if (this.#expectedSeq !== null && event.seq !== this.#expectedSeq) void this.#load();
     this.#expectedSeq = event.seq + 1;
     this.#gathered.push(event);
@@ -252,8 +255,11 @@ export class AppState {
         this.server = snapshot.server;
         this.settings = snapshot.settings;
         this.virtualDevices = snapshot.virtualDevices;
+        const { seq } = snapshot;
+        if (seq !== undefined) this.#gathered = this.#gathered.filter((event) => event.seq > seq);
       } while (this.#loadAgain);
       this.broken = null;
+      if (this.ready) this.rereads += 1;
       this.ready = true;
     } catch (thrown) {
       this.broken = toErrorInfo(thrown);
@@ -268,7 +274,7 @@ export class AppState {
     if (events.length === 0) return;
     this.now = this.clock.now();
     const batch = new Batch(this.devices, this.jobs);
-    for (const { event } of events) this.#apply(event, batch);
+    for (const each of events) this.#apply(each, batch);
     if (batch.devices !== this.devices) this.devices = batch.devices;
     if (batch.resort) this.#sort();
     if (batch.jobs !== this.jobs) {
@@ -278,7 +284,7 @@ export class AppState {
     if (batch.ends.length > 0) this.announcement = announce(batch.ends);
   }
 
-  #apply(event: Event, batch: Batch): void {
+  #apply({ seq, event }: Numbered, batch: Batch): void {
     switch (event.kind) {
       case 'device':
         batch.setDevice(event.data);
@@ -295,7 +301,7 @@ export class AppState {
         break;
       case 'chunks':
         for (const listener of this.#chunkListeners.get(event.data.job) ?? []) {
-          listener(event.data.runs, event.data.refused);
+          listener(event.data.runs, event.data.refused, seq);
         }
         break;
       case 'keys':

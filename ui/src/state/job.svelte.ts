@@ -48,7 +48,10 @@ export class JobView {
   readonly #stop: Unsubscribe;
   #cells = new Uint8Array();
   #tally = new Array<number>(CHUNK_STATES.length).fill(0);
-  #early: { runs: ChunkRun[]; refused: RefusedChunk[] }[] = [];
+  #early: { runs: ChunkRun[]; refused: RefusedChunk[]; seq: number }[] = [];
+  /** Number of the last event that the detail contained. */
+  #contained = 0;
+  #loading = true;
   readonly #listeners = new Set<CellsListener>();
   #closed = false;
 
@@ -65,9 +68,9 @@ export class JobView {
     this.#app = app;
     this.id = id;
     // Before the detail is asked for, so that no change falls between the two.
-    this.#stop = app.onChunks(id, (runs, refused) => {
-      if (this.loaded) this.#change(runs, refused);
-      else this.#early.push({ runs, refused });
+    this.#stop = app.onChunks(id, (runs, refused, seq) => {
+      if (this.#loading) this.#early.push({ runs, refused, seq });
+      else if (seq > this.#contained) this.#change(runs, refused);
     });
   }
 
@@ -84,7 +87,9 @@ export class JobView {
     return this.tally[CODE.get(state) ?? 0] ?? 0;
   }
 
+  /** Reads the whole job; again when events were lost. */
   async load(): Promise<void> {
+    this.#loading = true;
     try {
       const detail = await this.#app.backend.jobDetail(this.id);
       if (this.#closed) return;
@@ -98,7 +103,11 @@ export class JobView {
       this.log = detail.log;
       this.error = null;
       this.loaded = true;
-      for (const { runs, refused } of this.#early.splice(0)) this.#change(runs, refused);
+      this.#loading = false;
+      this.#contained = detail.seq ?? 0;
+      for (const { runs, refused, seq } of this.#early.splice(0)) {
+        if (seq > this.#contained) this.#change(runs, refused);
+      }
       this.#tell(0, this.total);
     } catch (thrown) {
       if (!this.#closed) this.error = toErrorInfo(thrown);
@@ -170,7 +179,7 @@ export class JobView {
       this.#tell(first, end - first);
     }
     if (runs.length > 0) this.tally = [...this.#tally];
-    // What came while the detail was on its way may be in it already.
+    // The list is read again with the log, and then knows what an event brings, too.
     const fresh = refused.filter((each) => !this.refused.some((known) => sameRefusal(known, each)));
     if (fresh.length > 0) this.refused = [...this.refused, ...fresh].slice(-MOST_REFUSED);
   }

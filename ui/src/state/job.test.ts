@@ -70,6 +70,21 @@ describe('the chunks of a job', () => {
     expect(view.of('written')).toBe([...now.chunks].filter((digit) => digit === '4').length);
   });
 
+  it('keep what changes while they are read again', async () => {
+    const { view, pass, backend, id } = await watching(5);
+    await view.load();
+    await pass(500);
+    const then = await backend.jobDetail(id);
+    vi.spyOn(backend, 'jobDetail').mockImplementationOnce(async () => {
+      await pass(500);
+      return then;
+    });
+    await view.load();
+    const { chunks } = await backend.jobDetail(id);
+    expect(chunks).not.toBe(then.chunks);
+    expect(Array.from({ length: view.total }, (_, cell) => view.code(cell)).join('')).toBe(chunks);
+  });
+
   it('list a refusal once, also when detail and event both bring it', async () => {
     const { view, pass } = await watching(5);
     await pass(3000);
