@@ -4,9 +4,13 @@
 use crate::kit::*;
 use airlift_release::{FilesInput, Release};
 use airlift_updater::SlotId;
+use airlift_updater::layout::write_entry;
 use airlift_virtual_device::deterministic::{Bench, sample_app};
 use airlift_virtual_device::nor::{AtChange, NorFlash, SharedNor, Verdict};
-use airlift_virtual_device::{Bootloader, Ending, Settings};
+use airlift_virtual_device::timing::Timing;
+use airlift_virtual_device::{Bootloader, ChipFlash, Ending, Settings};
+use airlift_wire::otadata::{Entry, ImageState};
+use embassy_futures::poll_once;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -23,6 +27,8 @@ fn small(version: &str, sequence: u32) -> Release {
 
 struct Story {
     flash: Vec<u8>,
+    /// In the target slot before.
+    oldest: Release,
     old: Release,
     new: Release,
     settings: Settings,
@@ -30,20 +36,51 @@ struct Story {
 
 impl Story {
     fn new(settings: Settings) -> Self {
+        let oldest = small("0.5.0", 1);
         let (old, new) = (small("1.0.0", 2), small("2.0.0", 3));
         // The target slot holds an older release: it is replaced, not only filled.
-        let (bench, nor) = bench(
-            flash_with(SlotId::Ota1, &small("0.5.0", 1)),
-            settings.clone(),
-        );
+        let (bench, nor) = bench(flash_with(SlotId::Ota1, &oldest), settings.clone());
         bench.run(update_and_settle(&bench, &old)).unwrap();
         let flash = nor.snapshot();
         Self {
             flash,
+            oldest,
             old,
             new,
             settings,
         }
+    }
+
+    /// The running slot is not the one that otadata selects.
+    fn after_a_refused_image(settings: Settings) -> Self {
+        let mut story = Self::new(settings);
+        let (bench, nor) = story.bench();
+        bench
+            .run(async {
+                bench
+                    .client()
+                    .update(&story.new, "")
+                    .await
+                    .unwrap()
+                    .all()
+                    .await;
+                let at = layout(&story.flash, SlotId::Ota0).ota[1].offset + 5000;
+                flip_bit(&nor, at);
+            })
+            .unwrap();
+        let starts = bench.starts();
+        let info = bench
+            .run(async {
+                while bench.starts() == starts {
+                    bench.scheduler().sleep(Duration::from_millis(50)).await;
+                }
+                settled(&bench).await
+            })
+            .unwrap();
+        assert_eq!(info["last_update"]["cause"], "image_refused");
+        story.flash = nor.snapshot();
+        story.new = small("3.0.0", 4);
+        story
     }
 
     fn bench(&self) -> (Bench, SharedNor) {
@@ -80,6 +117,60 @@ impl Story {
         }
     }
 
+    /// Tries every cut; how often the old and the new release were there afterwards.
+    fn cut_everywhere(&self) {
+        let length = self.length();
+        assert!(length > 40, "{length}");
+        let (mut old, mut new) = (0, 0);
+        for at in 0..length {
+            for verdict in verdicts(at) {
+                let context = (self.settings.bootloader, at, verdict);
+                let (bench, nor) = self.bench();
+                nor.set_hook(AtChange::new(at, verdict));
+                bench.run(self.update(&bench)).unwrap();
+                assert_eq!(bench.ended(), Some(Ending::PowerLost), "{context:?}");
+                let whole = whole_slots(&nor.snapshot(), &[&self.oldest, &self.old, &self.new]);
+                assert_eq!(whole[0].1.id(), self.old.id(), "{context:?}");
+                bench.power_on();
+                let info = bench.run(settled(&bench)).unwrap();
+                if self.check(&info, &context) {
+                    new += 1;
+                    continue;
+                }
+                old += 1;
+                // Again, unless the trial was what the cut hit: then it takes a word.
+                let rolled_back = info["last_update"]["end"] == "rolled_back";
+                let query = if rolled_back { "?retry=1" } else { "" };
+                let lines = bench
+                    .run(async {
+                        bench
+                            .client()
+                            .update(&self.new, query)
+                            .await
+                            .unwrap()
+                            .all()
+                            .await
+                    })
+                    .unwrap();
+                assert!(
+                    lines.last().unwrap().contains("rebooting"),
+                    "{context:?}: {lines:#?}"
+                );
+                let starts = bench.starts();
+                let info = bench
+                    .run(async {
+                        while bench.starts() == starts {
+                            bench.scheduler().sleep(Duration::from_millis(50)).await;
+                        }
+                        settled(&bench).await
+                    })
+                    .unwrap();
+                assert!(self.check(&info, &context), "{context:?}");
+            }
+        }
+        assert!(old > 0 && new > 0, "{old} old, {new} new");
+    }
+
     /// What runs is one of the two releases, whole.
     fn check(&self, info: &Value, context: &dyn std::fmt::Debug) -> bool {
         let running = &info["running"];
@@ -114,55 +205,14 @@ fn verdicts(at: u64) -> [Verdict; 3] {
 #[test]
 fn a_cut_anywhere_leaves_the_old_or_the_new_release_and_the_update_can_be_repeated() {
     for settings in both_bootloaders() {
-        let story = Story::new(settings);
-        let length = story.length();
-        assert!(length > 40, "{length}");
-        let (mut old, mut new) = (0, 0);
-        for at in 0..length {
-            for verdict in verdicts(at) {
-                let context = (story.settings.bootloader, at, verdict);
-                let (bench, nor) = story.bench();
-                nor.set_hook(AtChange::new(at, verdict));
-                bench.run(story.update(&bench)).unwrap();
-                assert_eq!(bench.ended(), Some(Ending::PowerLost), "{context:?}");
-                bench.power_on();
-                let info = bench.run(settled(&bench)).unwrap();
-                if story.check(&info, &context) {
-                    new += 1;
-                    continue;
-                }
-                old += 1;
-                // Again, unless the trial was what the cut hit: then it takes a word.
-                let rolled_back = info["last_update"]["end"] == "rolled_back";
-                let query = if rolled_back { "?retry=1" } else { "" };
-                let lines = bench
-                    .run(async {
-                        bench
-                            .client()
-                            .update(&story.new, query)
-                            .await
-                            .unwrap()
-                            .all()
-                            .await
-                    })
-                    .unwrap();
-                assert!(
-                    lines.last().unwrap().contains("rebooting"),
-                    "{context:?}: {lines:#?}"
-                );
-                let starts = bench.starts();
-                let info = bench
-                    .run(async {
-                        while bench.starts() == starts {
-                            bench.scheduler().sleep(Duration::from_millis(50)).await;
-                        }
-                        settled(&bench).await
-                    })
-                    .unwrap();
-                assert!(story.check(&info, &context), "{context:?}");
-            }
-        }
-        assert!(old > 0 && new > 0, "{old} old, {new} new");
+        Story::new(settings).cut_everywhere();
+    }
+}
+
+#[test]
+fn so_does_a_cut_while_otadata_selects_a_slot_that_the_bootloader_refused() {
+    for settings in both_bootloaders() {
+        Story::after_a_refused_image(settings).cut_everywhere();
     }
 }
 
@@ -210,6 +260,31 @@ async fn settled_or_off(bench: &Bench) -> Option<Value> {
         bench.scheduler().sleep(Duration::from_millis(50)).await;
     }
     None
+}
+
+#[test]
+fn a_torn_entry_of_otadata_never_counts_with_another_state() {
+    // *new* is 0 and *valid* is 2: one bit that was not cleared would confirm a trial.
+    let entry = Entry::new(3, ImageState::New);
+    let mut whole = 0;
+    for change in 0..3 {
+        for seed in 0..400 {
+            let nor = SharedNor::new(NorFlash::blank(NorFlash::SIZE_MIN).unwrap());
+            let before = Entry::new(1, ImageState::Aborted).encode();
+            nor.write(0xD000, &before).unwrap();
+            let permille = 800 + (seed % 200) as u16;
+            nor.set_hook(AtChange::new(change, Verdict::Tear { permille, seed }));
+            let mut flash = ChipFlash::new(nor.clone(), Timing::None, NoTime);
+            let written = poll_once(write_entry(&mut flash, 0xD000, &entry));
+            assert!(written.is_pending(), "a program without power has ended");
+            let found = Entry::decode(nor.snapshot()[0xD000..].first_chunk().unwrap());
+            if found.is_selectable() {
+                assert_eq!(found, entry, "{change} {permille} {seed}");
+                whole += 1;
+            }
+        }
+    }
+    assert!(whole > 0, "no cut was late enough to leave a whole entry");
 }
 
 #[test]

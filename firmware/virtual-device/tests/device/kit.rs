@@ -1,7 +1,10 @@
 //! A device on a bench, releases for it, and what is asked again and again.
 
 use airlift_release::{PackOptions, Release, SigningKey, files::FilesInput, pack};
-use airlift_updater::{Layout, SlotId};
+use airlift_updater::path::Path;
+use airlift_updater::platform::Files;
+use airlift_updater::update::read_files;
+use airlift_updater::{Buffers, Layout, SlotId};
 use airlift_virtual_device::deterministic::{Bench, Client, sample_app};
 use airlift_virtual_device::nor::{NorFlash, SharedNor};
 use airlift_virtual_device::{Bootloader, ChipFiles, Factory, Settings, timing::Timing};
@@ -244,6 +247,13 @@ pub fn layout(image: &[u8], running: SlotId) -> Layout {
     Layout::from_table(&table, image.len() as u32, running).unwrap()
 }
 
+/// Makes one bit wrong, as if the cell had worn.
+pub fn flip_bit(nor: &SharedNor, at: u32) {
+    let mut flash = nor.lock();
+    let byte = flash.image()[at as usize] ^ 1;
+    flash.overwrite(at, &[byte]).unwrap();
+}
+
 /// The bytes of a slot's app partition.
 pub fn app_of(image: &[u8], slot: SlotId, len: usize) -> &[u8] {
     let partition = layout(image, SlotId::Ota0).partition(slot).unwrap();
@@ -266,30 +276,66 @@ pub fn state(image: &[u8]) -> State {
         .1
 }
 
-/// Content of a file on a flash; `None` when it is not there.
-pub fn file(image: &[u8], path: &str) -> Option<Vec<u8>> {
-    use airlift_updater::platform::Files;
-    struct NoTime;
-    impl airlift_virtual_device::Pace for NoTime {
-        fn now(&self) -> Duration {
-            Duration::ZERO
-        }
-        async fn pause(&self, _: Duration) {}
+/// A clock for flash that takes no time.
+pub struct NoTime;
+
+impl airlift_virtual_device::Pace for NoTime {
+    fn now(&self) -> Duration {
+        Duration::ZERO
     }
+
+    async fn pause(&self, _: Duration) {}
+}
+
+fn with_files<T>(image: &[u8], look: impl AsyncFnOnce(&mut ChipFiles<'_, NoTime>) -> T) -> T {
     let nor = SharedNor::new(NorFlash::from_image(image.to_vec()).unwrap());
     let vfs = layout(image, SlotId::Ota0).vfs;
     let mut storage = airlift_littlefs::Storage::new();
     let mut files = ChipFiles::mount(&mut storage, nor, vfs, Timing::None, NoTime);
-    let mut content = Vec::new();
-    let mut buf = [0; 512];
-    loop {
-        let at = content.len() as u32;
-        match embassy_futures::block_on(files.read(path, at, &mut buf)) {
-            Ok(0) => return Some(content),
-            Ok(n) => content.extend_from_slice(&buf[..n]),
-            Err(_) => return None,
+    embassy_futures::block_on(look(&mut files))
+}
+
+/// Content of a file on a flash; `None` when it is not there.
+pub fn file(image: &[u8], path: &str) -> Option<Vec<u8>> {
+    with_files(image, async |files| {
+        let mut content = Vec::new();
+        let mut buf = [0; 512];
+        loop {
+            match files.read(path, content.len() as u32, &mut buf).await {
+                Ok(0) => return Some(content),
+                Ok(n) => content.extend_from_slice(&buf[..n]),
+                Err(_) => return None,
+            }
         }
+    })
+}
+
+/// The releases, of those given, whose envelope is in a slot; each must be whole there.
+pub fn whole_slots<'r>(image: &[u8], releases: &[&'r Release]) -> Vec<(SlotId, &'r Release)> {
+    let layout = layout(image, SlotId::Ota0);
+    let mut found = Vec::new();
+    for slot in [SlotId::Ota0, SlotId::Ota1] {
+        let stored = &image[layout.envelope_offset(slot) as usize..];
+        let len = u32::from_le_bytes(*stored.first_chunk().unwrap()) as usize;
+        let holds =
+            |r: &&&Release| len == r.envelope().len() && stored[4..4 + len] == r.envelope()[..];
+        let Some(release) = releases.iter().find(holds) else {
+            continue;
+        };
+        let app = release.app().unwrap().bytes();
+        assert!(
+            app_of(image, slot, app.len()) == &app[..],
+            "app of {slot:?}"
+        );
+        let digest = with_files(image, async |files| {
+            let mut buffers = Box::new(Buffers::new());
+            read_files(files, Path::slot(slot), &mut buffers).await
+        });
+        let files = release.files().unwrap().digest();
+        assert_eq!(digest, Ok(files), "files of {slot:?}");
+        found.push((slot, *release));
     }
+    found
 }
 
 /// Chunks of a part.

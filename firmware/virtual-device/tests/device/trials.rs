@@ -142,9 +142,7 @@ fn an_image_that_the_bootloader_refuses_is_recorded_as_refused() {
                 update(&bench, &new).await;
                 // Between the switch and the restart, a bit goes wrong in the new image.
                 let at = layout(&nor.snapshot(), SlotId::Ota0).ota[1].offset + 5000;
-                let mut flash = nor.lock();
-                let byte = flash.image()[at as usize] ^ 1;
-                flash.overwrite(at, &[byte]).unwrap();
+                flip_bit(&nor, at);
             })
             .unwrap();
         let info = bench
