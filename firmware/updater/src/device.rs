@@ -29,6 +29,9 @@ const EVENT_QUEUE: usize = 32;
 pub const MAX_WATCHERS: usize = 4;
 /// How long a job waits for a slow watcher before that one loses lines.
 const WATCHER_MS: u32 = 2_000;
+/// How long a job waits for slow watchers altogether: one that reads just enough to stay must not
+/// make the job slow.
+const WATCHERS_MS: u32 = 10_000;
 /// Signature checks that are allowed in a minute.
 const CHECKS_A_MINUTE: usize = 10;
 /// Port of the host's chunk server unless the request names another.
@@ -71,6 +74,8 @@ struct Job {
     phase: Option<Phase>,
     /// Chunks of app and files that are done, counted from the first.
     done: [u32; 2],
+    /// How long the job has waited for slow watchers.
+    waited_ms: u32,
 }
 
 impl Device {
@@ -92,6 +97,7 @@ impl Device {
                 started: None,
                 phase: None,
                 done: [0; 2],
+                waited_ms: 0,
             }),
             events: PubSubChannel::new(),
             submitted: Signal::new(),
@@ -170,12 +176,19 @@ impl<C: Clock> Observer for Watch<'_, C> {
         let Ok(publisher) = self.device.events.publisher() else {
             return;
         };
-        if within(self.clock, WATCHER_MS, publisher.publish(event))
+        let left = WATCHERS_MS.saturating_sub(self.device.job.borrow().waited_ms);
+        let before = self.clock.now_ms();
+        if within(self.clock, left.min(WATCHER_MS), publisher.publish(event))
             .await
             .is_none()
         {
             publisher.publish_immediate(event);
         }
+        let waited = self.clock.now_ms().saturating_sub(before);
+        let mut job = self.device.job.borrow_mut();
+        job.waited_ms = job
+            .waited_ms
+            .saturating_add(u32::try_from(waited).unwrap_or(u32::MAX));
     }
 
     fn is_cancelled(&self) -> bool {
@@ -203,5 +216,59 @@ impl Job {
         ]
         .into_iter()
         .flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use embassy_futures::block_on;
+
+    /// A clock whose sleeps are over at once.
+    #[derive(Default)]
+    pub(super) struct Hasty(Cell<u64>);
+
+    impl Clock for Hasty {
+        fn now_ms(&self) -> u64 {
+            self.0.get()
+        }
+
+        async fn sleep_ms(&self, ms: u32) {
+            self.0.set(self.0.get() + u64::from(ms));
+        }
+    }
+
+    #[test]
+    fn a_watcher_that_reads_too_slowly_delays_a_job_only_so_much() {
+        let (device, clock) = (Device::new(), Hasty::default());
+        let mut watcher = device.events.subscriber().unwrap();
+        let mut watch = Watch {
+            device: &device,
+            clock: &clock,
+        };
+        for n in 0..1000 {
+            let event = Event::Chunk {
+                part: PartName::App,
+                n,
+                count: 1,
+                state: ChunkState::ReadBack,
+            };
+            block_on(watch.event(event));
+            if n % 10 == 0 {
+                // It takes a line now and then, so it is never quite given up.
+                let _ = watcher.try_next_message();
+            }
+        }
+        assert!(clock.now_ms() <= u64::from(WATCHERS_MS));
+        // And what it missed, it is told.
+        let summary: std::vec::Vec<_> = device.job.borrow().so_far().collect();
+        assert!(matches!(
+            summary[..],
+            [Event::Chunk {
+                n: 0,
+                count: 1000,
+                ..
+            }]
+        ));
     }
 }

@@ -115,6 +115,11 @@ impl<'n, N: Net, C: Clock> Fetcher<'n, N, C> {
         self.backoff_ms = BACKOFF_MS;
     }
 
+    /// Starts the clock of [`STALLED_MS`]: what the device did by itself before does not count.
+    pub fn start_waiting(&mut self) {
+        self.progress_ms = self.clock.now_ms();
+    }
+
     /// Closes the connection and waits a little, longer each time. Fails with `stalled` when
     /// nothing arrived for too long.
     pub async fn back_off(&mut self, error: FetchError) -> Result<(), Failure> {
@@ -169,8 +174,9 @@ impl<'n, N: Net, C: Clock> Fetcher<'n, N, C> {
                 self.taken += n;
                 n
             } else {
+                let ms = patience_ms(self.clock, self.progress_ms);
                 let connection = self.connection.as_mut().ok_or(FetchError::Lost)?;
-                match within(self.clock, SILENCE_MS, connection.read(out)).await {
+                match within(self.clock, ms, connection.read(out)).await {
                     Some(Ok(n)) if n > 0 && n <= out.len() => n,
                     _ => {
                         self.close();
@@ -241,7 +247,8 @@ impl<'n, N: Net, C: Clock> Fetcher<'n, N, C> {
             if room.is_empty() {
                 return Err(FetchError::Protocol);
             }
-            match within(self.clock, SILENCE_MS, connection.read(room)).await {
+            let ms = patience_ms(self.clock, self.progress_ms);
+            match within(self.clock, ms, connection.read(room)).await {
                 Some(Ok(n)) if n > 0 && n <= room.len() => filled += n,
                 _ => return Err(FetchError::Lost),
             }
@@ -272,6 +279,15 @@ impl<'n, N: Net, C: Clock> Fetcher<'n, N, C> {
         self.closes = head.closes;
         Ok(len)
     }
+}
+
+/// How long to wait for the next bytes: not longer than silence may last, and not beyond the time
+/// by which a chunk must have arrived, or a host that sends a byte now and then holds the device for
+/// hours.
+fn patience_ms(clock: &impl Clock, progress_ms: u64) -> u32 {
+    let waited = clock.now_ms().saturating_sub(progress_ms);
+    let left = u32::try_from(STALLED_MS.saturating_sub(waited));
+    left.map_or(SILENCE_MS, |left| left.min(SILENCE_MS))
 }
 
 /// The head of an answer, as far as it matters.

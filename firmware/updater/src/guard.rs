@@ -5,9 +5,13 @@
 //!
 //! | Entry of the running slot | What happens |
 //! | --- | --- |
-//! | *new* or *pending*, label unmarked | first trial: one label bit is cleared, the watchdog runs |
-//! | *new* or *pending*, label marked | the trial died: *aborted* is written, the device restarts |
-//! | anything else | the slot is confirmed: sequence and keys are brought up to date |
+//! | unconfirmed, label unmarked | first trial: one label bit is cleared, the watchdog runs |
+//! | unconfirmed, label marked | the trial died: *aborted* is written, the device restarts |
+//! | *valid* | the slot is confirmed: sequence and keys are brought up to date |
+//! | none, or one that never had a state | nothing is on trial |
+//!
+//! Unconfirmed is *new*, *pending*, and any word that is no state: a bootloader writes its entries
+//! in one go, and the CRC, which covers the sequence only, does not notice a state that was torn.
 
 use crate::Failure;
 use crate::layout::{FLASH, Layout, write_entry};
@@ -44,24 +48,36 @@ pub async fn run(
     let mut store = Store::load(flash, layout).await?;
     if let Some(n) = layout.running_entry(&entries) {
         let entry = entries[n];
-        if matches!(entry.state, ImageState::New | ImageState::PendingVerify) {
+        if is_unconfirmed(entry.state) {
             let offset = layout.otadata_offset(n);
             if entry.is_marked() {
-                return go_back(flash, layout, &mut store, offset, entry, cause).await;
+                return go_back(flash, &mut store, offset, entry, cause).await;
             }
             let mut word = entry.encode()[4..8].try_into().unwrap_or([0xFF; 4]);
             word[0] &= 0xFE;
             flash.write(offset + 4, &word).await.map_err(|_| FLASH)?;
             let mut state = store.state;
             state.last.boots = state.last.boots.saturating_add(1);
-            store.save(flash, state).await?;
+            // A count that is lost is no reason to give the trial up.
+            let _ = store.save(flash, state).await;
             return Ok(Boot::Trial {
-                bootloader_rollback: entry.state == ImageState::PendingVerify,
+                bootloader_rollback: entry.state != ImageState::New,
             });
         }
     }
-    settle(flash, layout, &mut store, &entries, cause, scratch).await?;
+    // A confirmed slot runs even when its state cannot be written; the next start tries again.
+    let _ = settle(flash, layout, &mut store, &entries, cause, scratch).await;
     Ok(Boot::Confirmed)
+}
+
+/// Whether an active entry is on trial. All ones is what ESP-IDF and `otatool` write that know no
+/// trials.
+fn is_unconfirmed(state: ImageState) -> bool {
+    match state {
+        ImageState::New | ImageState::PendingVerify => true,
+        ImageState::Undefined(word) => word != u32::MAX,
+        ImageState::Valid | ImageState::Invalid | ImageState::Aborted => false,
+    }
 }
 
 /// Gives a trial up: records why, then makes the entry *aborted* so that the other slot boots.
@@ -72,7 +88,7 @@ pub async fn abort(flash: &mut impl Flash, layout: &Layout, cause: Cause) -> Res
     match layout.running_entry(&entries) {
         Some(n) if entries[n].state != ImageState::Valid => {
             let offset = layout.otadata_offset(n);
-            go_back(flash, layout, &mut store, offset, entries[n], cause).await
+            go_back(flash, &mut store, offset, entries[n], cause).await
         }
         _ => Ok(Boot::Confirmed),
     }
@@ -80,30 +96,22 @@ pub async fn abort(flash: &mut impl Flash, layout: &Layout, cause: Cause) -> Res
 
 async fn go_back(
     flash: &mut impl Flash,
-    layout: &Layout,
     store: &mut Store,
     offset: u32,
     entry: Entry,
     cause: Cause,
 ) -> Result<Boot, Failure> {
-    let _ = layout;
     let mut state = store.state;
     if state.last.end == End::Trial {
         state.last.end = End::RolledBack;
         state.last.cause = cause;
         state.rolled_back = Some(state.last.release);
-        store.save(flash, state).await?;
+        // Going back matters more than the reason for it.
+        let _ = store.save(flash, state).await;
     }
     // A cut after the erase leaves a blank entry, which selects the other slot just as well.
-    write_entry(
-        flash,
-        offset,
-        &Entry {
-            state: ImageState::Aborted,
-            ..entry
-        },
-    )
-    .await?;
+    let aborted = Entry::new(entry.sequence, ImageState::Aborted);
+    write_entry(flash, offset, &aborted).await?;
     Ok(Boot::GoBack)
 }
 
@@ -189,10 +197,9 @@ pub async fn confirm(
     if let Some(n) = layout.running_entry(&entries)
         && entries[n].state != ImageState::Valid
     {
-        let valid = Entry {
-            state: ImageState::Valid,
-            ..entries[n]
-        };
+        // A new entry, without the mark: ESP-IDF's own functions keep the label of an entry that
+        // they write over, and the next trial there would look as if it had died.
+        let valid = Entry::new(entries[n].sequence, ImageState::Valid);
         write_entry(flash, layout.otadata_offset(n), &valid).await?;
         entries[n] = valid;
     }

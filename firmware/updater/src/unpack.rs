@@ -49,10 +49,13 @@ impl Unpacker {
     ) -> Result<Self, Failure> {
         files.make_folder(root.as_str()).await?;
         let mut version = root;
-        if version.push(VERSION_FILE).is_some() {
+        version.push(VERSION_FILE).ok_or(TarError::Path)?;
+        let removed = files.remove(version.as_str()).await;
+        remove_after(files, root, cursor).await?;
+        if removed.is_err() {
+            // A folder of that name, which was not empty; what was in it came after the cursor.
             files.remove(version.as_str()).await?;
         }
-        remove_after(files, root, cursor).await?;
         let mut last = Path::new("").unwrap_or(root);
         if cursor.path != root {
             last = cursor.relative();

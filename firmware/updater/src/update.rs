@@ -29,11 +29,11 @@ use crate::store::{self, SlotRelease, Store};
 use crate::{Buffers, Failure};
 use airlift_wire::digest::Hasher;
 use airlift_wire::image;
-use airlift_wire::limits::{CHUNK_SIZE, SPARE_BLOCKS};
+use airlift_wire::limits::{CHUNK_SIZE, MAX_ENVELOPE, SPARE_BLOCKS};
 use airlift_wire::manifest::{ANY_CHIP, Manifest, PartRef};
 use airlift_wire::otadata::{self, Entry, ImageState};
 use airlift_wire::state::{Cause, End, LastUpdate};
-use airlift_wire::{Digest, Envelope, ErrorCode, Verified};
+use airlift_wire::{Digest, Envelope, ErrorCode, Verified, tar};
 
 /// What the device is and runs, for the checks before anything is erased.
 #[derive(Clone, Copy, Debug)]
@@ -155,14 +155,19 @@ pub async fn accept<'e, F: Flash, S: Files>(
     if manifest.chip != ANY_CHIP && manifest.chip != running.chip {
         return fail(ErrorCode::WrongChip, "the release is for another chip");
     }
-    if manifest.sequence < state.sequence {
+    // The state is behind what runs when it could not be written after the confirmation.
+    let (sequence, confirmed) = match running.release {
+        Some(release) if release.sequence > state.sequence => (release.sequence, Some(release.id)),
+        _ => (state.sequence, state.confirmed),
+    };
+    if manifest.sequence < sequence {
         return fail(
             ErrorCode::LowerSequence,
             "the device has confirmed a newer release",
         );
     }
-    let other = state.confirmed.is_some_and(|id| id != verified.id());
-    if manifest.sequence == state.sequence && other {
+    let other = confirmed.is_some_and(|id| id != verified.id());
+    if manifest.sequence == sequence && other {
         return fail(
             ErrorCode::SequenceConflict,
             "another release has the same sequence",
@@ -195,12 +200,15 @@ pub async fn accept<'e, F: Flash, S: Files>(
     if app_size > slot.size {
         return fail(ErrorCode::TooBig, "the app does not fit its partition");
     }
-    if let PartRef::Running(digest) = &manifest.files
-        && running.files != Some(*digest)
-    {
+    let in_files = match &manifest.files {
+        PartRef::Carried(_) => true,
+        PartRef::Running(digest) => running.files == Some(*digest),
+        PartRef::Any => layout.vfs.is_none() || running.files.is_some(),
+    };
+    if !in_files {
         return fail(
             ErrorCode::WrongBase,
-            "the release needs files that the device does not have",
+            "the release needs files that the device does not have or cannot copy",
         );
     }
     let needs_files = !matches!(manifest.files, PartRef::Any) || layout.vfs.is_some();
@@ -213,9 +221,9 @@ pub async fn accept<'e, F: Flash, S: Files>(
         }
         let needed = match manifest.files.carried() {
             Some(part) => part.blocks.unwrap_or(part.size.div_ceil(CHUNK_SIZE as u32)),
-            None => copy::blocks_of(files, Path::slot(layout.running)).await?,
+            None => copy::blocks_of(files, Path::slot(layout.running), tar::blocks_for).await?,
         };
-        let reclaimed = copy::blocks_of(files, Path::slot(target)).await?;
+        let reclaimed = copy::blocks_of(files, Path::slot(target), copy::blocks_freed).await?;
         let free = files.free_blocks().await?;
         if needed.saturating_add(SPARE_BLOCKS) > free.saturating_add(reclaimed) {
             return fail(
@@ -259,7 +267,9 @@ impl<'e> Accepted<'e> {
         let mut word = [0; 4];
         let offset = layout.envelope_offset(self.target);
         flash.read(offset, &mut word).await.map_err(|_| FLASH)?;
-        let resumed = word == [0xFF; 4];
+        // Anything but the length of an envelope: an erase may have been cut short as well.
+        let len = u32::from_le_bytes(word) as usize;
+        let resumed = len == 0 || len > MAX_ENVELOPE;
         store::erase_envelope(flash, layout, self.target).await?;
         Ok(Opened {
             accepted: self,
@@ -375,9 +385,9 @@ impl<'e> Opened<'e> {
                     files::fetch(part, root, files, fetcher, buffers, observer).await?;
                     part.digest
                 }
-                _ => {
+                other => {
                     let from = Path::slot(layout.running);
-                    copy::files(files, from, root, buffers, observer).await?
+                    copy::files(files, from, root, other.digest(), buffers, observer).await?
                 }
             };
             crate::unpack::write_version(files, root, manifest.version).await?;

@@ -7,6 +7,8 @@ mod kit;
 mod api;
 #[path = "device/bootloader.rs"]
 mod bootloader;
+#[path = "device/corners.rs"]
+mod corners;
 #[path = "device/cuts.rs"]
 mod cuts;
 #[path = "device/faults.rs"]

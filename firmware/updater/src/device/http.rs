@@ -15,8 +15,11 @@ use embassy_sync::pubsub::WaitResult;
 pub const MAX_REQUEST_HEAD: usize = 1024;
 /// How long a client may take to send its request.
 const REQUEST_MS: u32 = 5_000;
-/// Longest body that the device writes at once.
-const MAX_ANSWER: usize = 3072;
+/// How long a client may take to read what is written to it at once.
+const WRITE_MS: u32 = 5_000;
+/// Longest body that the device writes at once: `GET /v1/device` with texts of the greatest length, all
+/// of it escaped.
+const MAX_ANSWER: usize = 4096;
 
 /// An answer that is an error.
 struct Refusal {
@@ -131,7 +134,10 @@ fn decode<'o>(text: &str, out: &'o mut [u8]) -> Option<&'o str> {
 fn host_of(from: Option<&str>, peer: SocketAddr) -> Option<SocketAddr> {
     let peer_ip = peer.ip().to_canonical();
     let Some(from) = from else {
-        return Some(SocketAddr::new(peer_ip, HOST_PORT));
+        let mut to = peer;
+        to.set_ip(peer_ip);
+        to.set_port(HOST_PORT);
+        return Some(to);
     };
     let mut buf = [0; 80];
     let url = decode(from, &mut buf)?.strip_prefix("http://")?;
@@ -142,7 +148,29 @@ fn host_of(from: Option<&str>, peer: SocketAddr) -> Option<SocketAddr> {
             .ok()
             .map(|ip| SocketAddr::new(ip, 80))
     })?;
-    (host.ip().to_canonical() == peer_ip).then_some(SocketAddr::new(peer_ip, host.port()))
+    // The peer's own address: a link-local one is of no use without its scope.
+    let mut to = peer;
+    to.set_ip(peer_ip);
+    to.set_port(host.port());
+    (host.ip().to_canonical() == peer_ip).then_some(to)
+}
+
+/// A connection that is given up when the other side does not take what is written: the device
+/// answers few at a time, and a client that is gone without a word must not keep one of them.
+struct Bounded<'c, C, K> {
+    inner: &'c mut C,
+    clock: &'c K,
+}
+
+impl<C: Connection, K: Clock> Connection for Bounded<'_, C, K> {
+    async fn read(&mut self, buf: &mut [u8]) -> Result<usize, NetError> {
+        self.inner.read(buf).await
+    }
+
+    async fn write_all(&mut self, data: &[u8]) -> Result<(), NetError> {
+        let written = within(self.clock, WRITE_MS, self.inner.write_all(data)).await;
+        written.unwrap_or(Err(NetError))
+    }
 }
 
 impl Device {
@@ -155,8 +183,12 @@ impl Device {
         clock: &impl Clock,
         free_memory: u32,
     ) {
+        let mut connection = Bounded {
+            inner: connection,
+            clock,
+        };
         // A lost connection concerns only its client.
-        let _ = self.answer(connection, peer, clock, free_memory).await;
+        let _ = self.answer(&mut connection, peer, clock, free_memory).await;
     }
 
     async fn answer<C: Connection>(
@@ -329,11 +361,12 @@ impl Device {
                 job.started = None;
                 job.phase = None;
                 job.done = [0; 2];
+                job.waited_ms = 0;
             }
             claim.keep();
             self.submitted.signal(());
             stream_head(connection).await?;
-            return watch(self, connection, &mut events, clock).await.map(Ok);
+            return watch(self, connection, &mut events).await.map(Ok);
         }
         let job = *self.job.borrow();
         if job.status != Status::Running || job.release != id {
@@ -346,7 +379,7 @@ impl Device {
         for event in job.so_far() {
             line(connection, &event).await?;
         }
-        watch(self, connection, &mut events, clock).await.map(Ok)
+        watch(self, connection, &mut events).await.map(Ok)
     }
 
     /// Reads an envelope, into the inbox if it is ours, and returns its digest.
@@ -442,14 +475,11 @@ async fn watch<C: Connection>(
         { super::MAX_WATCHERS },
         1,
     >,
-    clock: &impl Clock,
 ) -> Result<(), NetError> {
     loop {
         match events.next_message().await {
             WaitResult::Message(event) => {
-                // A client that is gone without a word must not hold up the job for long.
-                let sent = within(clock, REQUEST_MS, line(connection, &event)).await;
-                sent.ok_or(NetError)??;
+                line(connection, &event).await?;
                 if event.is_last() {
                     return Ok(());
                 }
@@ -458,8 +488,7 @@ async fn watch<C: Connection>(
             WaitResult::Lagged(_) => {
                 let summary = device.job.borrow().so_far();
                 for event in summary {
-                    let sent = within(clock, REQUEST_MS, line(connection, &event)).await;
-                    sent.ok_or(NetError)??;
+                    line(connection, &event).await?;
                 }
             }
         }
@@ -521,7 +550,9 @@ async fn busy<C: Connection>(connection: &mut C, job: &super::Job) -> Result<(),
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::Hasty;
     use super::*;
+    use embassy_futures::block_on;
     use proptest::prelude::*;
 
     fn peer() -> SocketAddr {
@@ -555,6 +586,110 @@ mod tests {
         }
         let mapped: SocketAddr = "[::ffff:10.0.0.5]:1".parse().unwrap();
         assert!(host_of(Some("http://10.0.0.5:8000"), mapped).is_some());
+    }
+
+    #[test]
+    fn the_scope_of_a_link_local_peer_is_kept() {
+        let peer: SocketAddr = "[fe80::5%3]:50000".parse().unwrap();
+        let host: SocketAddr = "[fe80::5%3]:8000".parse().unwrap();
+        assert_eq!(host_of(Some("http://[fe80::5]:8000"), peer), Some(host));
+        let host = host_of(None, peer).unwrap();
+        assert_eq!(host, "[fe80::5%3]:7410".parse().unwrap());
+    }
+
+    /// A client that sends `request`; what it is sent goes to `answer`, or nowhere, for ever.
+    struct Peer<'a> {
+        request: &'a [u8],
+        answer: Option<std::vec::Vec<u8>>,
+    }
+
+    impl Connection for Peer<'_> {
+        async fn read(&mut self, buf: &mut [u8]) -> Result<usize, NetError> {
+            let n = self.request.len().min(buf.len());
+            let (now, later) = self.request.split_at(n);
+            buf[..n].copy_from_slice(now);
+            self.request = later;
+            Ok(n)
+        }
+
+        async fn write_all(&mut self, data: &[u8]) -> Result<(), NetError> {
+            match &mut self.answer {
+                Some(answer) => answer.extend_from_slice(data),
+                None => core::future::pending::<()>().await,
+            }
+            Ok(())
+        }
+    }
+
+    const ASK: &[u8] = b"GET /v1/device HTTP/1.1\r\n\r\n";
+
+    #[test]
+    fn a_client_that_reads_nothing_does_not_keep_a_connection() {
+        let mut client = Peer {
+            request: ASK,
+            answer: None,
+        };
+        let (device, clock) = (Device::new(), Hasty::default());
+        let mut serving = core::pin::pin!(device.serve(&mut client, peer(), &clock, 0));
+        let over = embassy_futures::poll_once(serving.as_mut()).is_ready();
+        assert!(over, "every wait of this clock is over at once");
+    }
+
+    #[test]
+    fn a_device_with_the_longest_texts_can_describe_itself() {
+        use crate::layout::SlotId;
+        use airlift_wire::state::{Cause, End, LastUpdate, Text};
+        use airlift_wire::{KeySet, PublicKey};
+        const WORST: &str = "\u{1}";
+        let (key, digest) = (PublicKey([0xFF; 32]), Digest([0xFF; 32]));
+        let slot = |slot| {
+            Some(crate::device::SlotInfo {
+                slot,
+                state: "undefined",
+                release: Some(digest),
+                version: Some(Text::new(&WORST.repeat(64))),
+                sequence: Some(u32::MAX),
+                app: Some(digest),
+                files: Some(digest),
+            })
+        };
+        let device = Device::new();
+        *device.info.borrow_mut() = crate::device::Info {
+            id: Text::new(&"x".repeat(32)),
+            name: Text::new(&WORST.repeat(32)),
+            product: Text::new(&"x".repeat(64)),
+            chip: 20,
+            flash_size: u32::MAX,
+            running: SlotId::Factory,
+            trial: true,
+            slots: SlotId::ALL.map(slot),
+            trust: KeySet::new(u32::MAX, key, &[key; 4]),
+            bootloader_rollback: false,
+            last: Some(LastUpdate {
+                release: digest,
+                sequence: u32::MAX,
+                end: End::RolledBack,
+                cause: Cause::NotConfirmed,
+                boots: u8::MAX,
+            }),
+        };
+        {
+            let mut job = device.job.borrow_mut();
+            job.status = Status::Running;
+            job.by = "[1111:2222:3333:4444:5555:6666:7777:8888]:1"
+                .parse()
+                .unwrap();
+        }
+        let clock = Hasty::default();
+        block_on(clock.sleep_ms(u32::MAX));
+        let mut client = Peer {
+            request: ASK,
+            answer: Some(std::vec::Vec::new()),
+        };
+        block_on(device.serve(&mut client, peer(), &clock, u32::MAX));
+        let answer = std::string::String::from_utf8(client.answer.unwrap()).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        assert!(answer.ends_with("\"free_memory\":4294967295}"));
     }
 
     #[test]

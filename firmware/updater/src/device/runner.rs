@@ -117,7 +117,8 @@ impl<'d, P: Platform> Runner<'d, P> {
                 bootloader_rollback,
                 ..store.state
             };
-            store.save(&mut flash, state).await?;
+            // A note only: the trial matters more.
+            let _ = store.save(&mut flash, state).await;
         }
         let running = Running {
             chip: identity.chip,

@@ -9,9 +9,9 @@ use crate::path::Path;
 use crate::platform::{Files, Flash};
 use crate::unpack::Unpacker;
 use crate::{Buffers, Failure};
-use airlift_wire::Digest;
 use airlift_wire::limits::CHUNK_SIZE;
-use airlift_wire::tar::{self, Kind};
+use airlift_wire::tar::Kind;
+use airlift_wire::{Digest, ErrorCode};
 
 /// Copies `size` bytes of app from one partition to another; sectors that are equal stay.
 pub(super) async fn app<F: Flash>(
@@ -36,16 +36,22 @@ pub(super) async fn app<F: Flash>(
     Ok(())
 }
 
-/// Copies one slot's folder to another through the canonical tar; returns its digest. A folder
-/// that is equal stays.
+/// Copies one slot's folder to another through the canonical tar; returns its digest, which must be
+/// `named` if the release names one: what runs may have changed its folder since the device started.
+/// A folder that is equal stays.
 pub(super) async fn files<S: Files>(
     files: &mut S,
     from: Path,
     to: Path,
+    named: Option<Digest>,
     buffers: &mut Buffers,
     observer: &impl Observer,
 ) -> Result<Digest, Failure> {
     let wanted = read_files(files, from, buffers).await?;
+    if named.is_some_and(|named| named != wanted) {
+        let message = "the files that the release needs were changed on the device";
+        return Err(Failure::new(ErrorCode::WrongBase, message));
+    }
     if read_files(files, to, buffers)
         .await
         .is_ok_and(|there| there == wanted)
@@ -63,8 +69,24 @@ pub(super) async fn files<S: Files>(
     Ok(wanted)
 }
 
-/// Blocks that a folder takes, as [`tar::blocks_for`] counts them.
-pub(super) async fn blocks_of<S: Files>(files: &mut S, root: Path) -> Result<u32, Failure> {
+/// Largest file that littlefs may keep in the metadata of its folder: an eighth of a block.
+const MAX_INLINE: u32 = 512;
+
+/// File-system blocks that are free for certain once an entry is removed.
+pub(super) fn blocks_freed(_path: &str, kind: Kind, size: u32) -> u32 {
+    match kind {
+        Kind::Folder => 2,
+        Kind::File if size <= MAX_INLINE => 0,
+        Kind::File => size.div_ceil(CHUNK_SIZE as u32),
+    }
+}
+
+/// Blocks of everything in a folder, each entry as `count` counts it.
+pub(super) async fn blocks_of<S: Files>(
+    files: &mut S,
+    root: Path,
+    count: fn(&str, Kind, u32) -> u32,
+) -> Result<u32, Failure> {
     let mut blocks = 0u32;
     let mut folder = root;
     let mut after = Path::new("").unwrap_or(root);
@@ -74,12 +96,12 @@ pub(super) async fn blocks_of<S: Files>(files: &mut S, root: Path) -> Result<u32
             .await?
         {
             Some(entry) if entry.is_folder => {
-                blocks = blocks.saturating_add(tar::blocks_for(entry.name(), Kind::Folder, 0));
+                blocks = blocks.saturating_add(count(entry.name(), Kind::Folder, 0));
                 folder.push(entry.name()).ok_or(FLASH)?;
                 after.truncate(0);
             }
             Some(entry) => {
-                let size = tar::blocks_for(entry.name(), Kind::File, entry.size);
+                let size = count(entry.name(), Kind::File, entry.size);
                 blocks = blocks.saturating_add(size);
                 after = Path::new(entry.name()).ok_or(FLASH)?;
             }

@@ -45,6 +45,7 @@ pub(super) async fn fetch_page<N: Net, C: Clock>(
     let range = index::page_range(part.size, page);
     let out = out.get_mut(..range.len()).ok_or(bad)?;
     let mut tries = 0;
+    fetcher.start_waiting();
     loop {
         go_on(observer)?;
         let arrived = match fetcher
@@ -84,6 +85,7 @@ pub(super) async fn fetch_chunks<N: Net, C: Clock, O: Observer, K: Sink>(
 ) -> Result<(), Failure> {
     let mut next = chunks.start;
     let mut tries = 0;
+    fetcher.start_waiting();
     while next < chunks.end {
         go_on(observer)?;
         let end = chunks.end.min(next + REQUEST_CHUNKS);
