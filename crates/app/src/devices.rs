@@ -100,7 +100,7 @@ fn blocked(device: &DeviceInfo, seen: &SeenDevice, context: &Context) -> Option<
         let name = preflight::name(device);
         info(
             ErrorCode::UnknownKey,
-            format!("{name} trusts none of the keys of this computer"),
+            format!("device {name} trusts none of the keys of this computer"),
         )
     })
 }

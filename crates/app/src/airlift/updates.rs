@@ -323,7 +323,7 @@ impl Airlift {
 }
 
 fn busy(name: &str, job: u32) -> Error {
-    let message = format!("{name} is being updated already, by job {job}");
+    let message = format!("device {name} is being updated already, by job {job}");
     Error::refused(ErrorCode::Busy, message)
 }
 

@@ -25,7 +25,7 @@ pub enum Plan {
 pub fn blocked(device: &DeviceInfo) -> Option<ErrorInfo> {
     if device.trust.is_none() {
         let message = format!(
-            "{} was given no keys, so it trusts no release",
+            "device {} was given no keys, so it trusts no release",
             name(device)
         );
         return Some(info(ErrorCode::NoTrust, message));
@@ -36,7 +36,7 @@ pub fn blocked(device: &DeviceInfo) -> Option<ErrorInfo> {
             let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
             Some(info(
                 ErrorCode::Busy,
-                format!("{} is being updated{by}", name(device)),
+                format!("device {} is being updated{by}", name(device)),
             ))
         }
         UpdaterState::Trial => Some(on_trial(device)),
@@ -50,7 +50,7 @@ pub fn blocked(device: &DeviceInfo) -> Option<ErrorInfo> {
 fn on_trial(device: &DeviceInfo) -> ErrorInfo {
     let version = device.running.version.as_deref().unwrap_or("a new version");
     let message = format!(
-        "{} runs {version} on trial and has not confirmed it yet",
+        "device {} runs {version} on trial and has not confirmed it yet",
         name(device)
     );
     info(ErrorCode::TrialRunning, message)
@@ -74,8 +74,9 @@ pub fn preflight(release: &Release, device: &DeviceInfo, retry: bool) -> Result<
         let name = name(device);
         let (new, product) = (release.sequence, &release.product);
         if new < running {
-            let message =
-                format!("{name} runs sequence {running} of {product}, and this release has {new}");
+            let message = format!(
+                "device {name} runs sequence {running} of {product}, and this release has {new}"
+            );
             return Err(info(ErrorCode::LowerSequence, message));
         }
         let same = device
@@ -83,7 +84,7 @@ pub fn preflight(release: &Release, device: &DeviceInfo, retry: bool) -> Result<
             .release
             .is_some_and(|r| r.to_string() == release.id);
         if new == running && !same {
-            let message = format!("{name} already runs another release with sequence {new}");
+            let message = format!("device {name} already runs another release with sequence {new}");
             return Err(info(ErrorCode::SequenceConflict, message));
         }
     }
@@ -91,7 +92,7 @@ pub fn preflight(release: &Release, device: &DeviceInfo, retry: bool) -> Result<
         let this = last.release.is_some_and(|r| r.to_string() == release.id);
         if this && last.end == UpdateEnd::RolledBack {
             let message = format!(
-                "{} tried {} before and went back",
+                "device {} tried {} before and went back",
                 name(device),
                 release.version
             );
@@ -108,14 +109,14 @@ pub fn fits_device(release: &Release, device: &DeviceInfo) -> Result<(), ErrorIn
     let name = name(device);
     if release.product != device.product {
         let message = format!(
-            "{name} is a {}, and this release is for {}",
+            "device {name} is a {}, and this release is for {}",
             device.product, release.product
         );
         return Err(info(ErrorCode::WrongProduct, message));
     }
     if release.chip != "any" && release.chip != device.chip {
         let message = format!(
-            "{name} has an {}, and this release is for {}",
+            "device {name} has an {}, and this release is for {}",
             device.chip, release.chip
         );
         return Err(info(ErrorCode::WrongChip, message));
@@ -129,7 +130,7 @@ pub fn fits_device(release: &Release, device: &DeviceInfo) -> Result<(), ErrorIn
     });
     if !trusted {
         let message = format!(
-            "{name} does not trust key {}, which signed this",
+            "device {name} does not trust key {}, which signed this",
             release.key_id
         );
         return Err(info(ErrorCode::UnknownKey, message));
