@@ -9,7 +9,7 @@ if [ -x .venv/bin/python ]; then
     export AIRLIFT_TEST_PYTHON AIRLIFT_TEST_ESPTOOL
 fi
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --locked --workspace --all-targets --no-fail-fast
+    cargo nextest run --locked --workspace --all-targets --no-fail-fast --status-level slow
     cargo test --locked --workspace --doc --quiet
 else
     cargo test --locked --workspace --no-fail-fast
