@@ -11,7 +11,7 @@
 //!
 //! The external data is the ASCII text `airlift-release-v1`. The encoding is deterministic and has
 //! one form only, so a release has one id: the SHA-256 of the envelope. The payload can be reached
-//! only through [`Envelope::verify`].
+//! only through [`Envelope::verify`], or with the id of an envelope that was verified before.
 
 use crate::cbor::{ARRAY, BYTES, CborError, Reader, TEXT, Writer};
 use crate::digest::Digest;
@@ -175,6 +175,15 @@ impl<'a> Envelope<'a> {
             result = Err(EnvelopeError::BadSignature);
         }
         result
+    }
+}
+
+impl<'a> Envelope<'a> {
+    /// The manifest of an envelope that was verified earlier, when other keys were trusted: `known` is
+    /// the release id that was kept then, in a place that is trusted as much as the keys are. `None`
+    /// for any other envelope.
+    pub fn known_manifest(&self, known: Digest) -> Option<Result<Manifest<'a>, ManifestError>> {
+        (self.id() == known).then(|| Manifest::decode(self.payload))
     }
 }
 

@@ -5,7 +5,7 @@ use crate::layout::{FLASH, Layout, SlotId};
 use crate::platform::Flash;
 use airlift_wire::limits::{MAX_ENVELOPE, MAX_RELEASE_KEYS, SECTOR_SIZE};
 use airlift_wire::state::{self, STATE_LEN, State};
-use airlift_wire::{Digest, Envelope, PublicKey, Verified};
+use airlift_wire::{Digest, Envelope, Manifest, PublicKey, Verified};
 
 /// The state, and which of its two sectors holds it.
 #[derive(Clone, Copy, Debug)]
@@ -176,12 +176,33 @@ impl SlotRelease {
     /// What a verified envelope says; `None` when its manifest does not decode.
     pub fn of(verified: &Verified<'_>) -> Option<Self> {
         let manifest = verified.manifest().ok()?;
-        Some(Self {
-            id: verified.id(),
+        Some(Self::from_manifest(verified.id(), &manifest))
+    }
+
+    /// What a stored envelope says: one that `keys` verify, or the one that has confirmed. A change of
+    /// the root ends the trust in the key that signed it, not the trust in what was signed.
+    pub fn of_stored(
+        envelope: &[u8],
+        keys: &[PublicKey],
+        confirmed: Option<Digest>,
+        scratch: &mut [u8],
+    ) -> Option<Self> {
+        let envelope = Envelope::parse(envelope).ok()?;
+        if let Ok(verified) = envelope.verify(keys, scratch) {
+            return Self::of(&verified);
+        }
+        let id = confirmed?;
+        let manifest = envelope.known_manifest(id)?.ok()?;
+        Some(Self::from_manifest(id, &manifest))
+    }
+
+    fn from_manifest(id: Digest, manifest: &Manifest<'_>) -> Self {
+        Self {
+            id,
             version: state::Text::new(manifest.version),
             sequence: manifest.sequence,
             app: manifest.app.digest(),
             files: manifest.files.digest(),
-        })
+        }
     }
 }

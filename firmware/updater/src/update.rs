@@ -110,6 +110,16 @@ pub async fn accept<'e, F: Flash, S: Files>(
     let Some(trust) = state.trust else {
         return fail(ErrorCode::NoTrust, "the device was given no keys");
     };
+    // Known already, even if the key that signed it has been replaced since.
+    if running
+        .release
+        .is_some_and(|r| r.id == Digest::of(envelope))
+    {
+        return fail(
+            ErrorCode::AlreadyCurrent,
+            "the device already runs this release",
+        );
+    }
     let (keys, n) = store.keys();
     let verified = Envelope::parse(envelope)?.verify(&keys[..n], scratch)?;
     let manifest = verified.manifest()?;
@@ -138,12 +148,6 @@ pub async fn accept<'e, F: Flash, S: Files>(
         return fail(
             ErrorCode::TrialRunning,
             "the running version has not confirmed yet",
-        );
-    }
-    if running.release.is_some_and(|r| r.id == verified.id()) {
-        return fail(
-            ErrorCode::AlreadyCurrent,
-            "the device already runs this release",
         );
     }
     if manifest.product != state.product.as_str() {

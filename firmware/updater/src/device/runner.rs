@@ -359,16 +359,11 @@ impl<'d, P: Platform> Runner<'d, P> {
 
     async fn slot_release(&mut self, slot: SlotId) -> Result<Option<SlotRelease>, Failure> {
         let (keys, n) = self.store.keys();
-        let verified = store::read_verified(
-            &mut self.flash,
-            &self.layout,
-            slot,
-            &keys[..n],
-            &mut self.buffers.page,
-            self.buffers.chunks.as_flattened_mut(),
-        )
-        .await?;
-        Ok(verified.and_then(|verified| SlotRelease::of(&verified)))
+        let Buffers { page, chunks } = &mut *self.buffers;
+        let stored = store::read_envelope(&mut self.flash, &self.layout, slot, page).await?;
+        let confirmed = self.store.state.confirmed;
+        let scratch = chunks.as_flattened_mut();
+        Ok(stored.and_then(|e| SlotRelease::of_stored(e, &keys[..n], confirmed, scratch)))
     }
 
     fn slot_info(

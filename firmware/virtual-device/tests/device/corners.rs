@@ -2,7 +2,7 @@
 //! else wrote to.
 
 use crate::kit::*;
-use airlift_release::{FilesInput, Release};
+use airlift_release::{FilesInput, PackOptions, Release, SigningKey, pack};
 use airlift_updater::SlotId;
 use airlift_updater::platform::{Connection, Files};
 use airlift_virtual_device::deterministic::{Bench, Fate, HOST, MemoryConnection, Scheduler};
@@ -10,6 +10,7 @@ use airlift_virtual_device::device::Listener;
 use airlift_virtual_device::nor::{AtChange, BadSector, SharedNor, Verdict};
 use airlift_virtual_device::timing::Timing;
 use airlift_virtual_device::{Behaviour, Bootloader, ChipFiles, Ending, Pace};
+use airlift_wire::KeySet;
 use airlift_wire::otadata::ImageState;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -366,6 +367,38 @@ fn a_confirmed_entry_bears_no_mark_of_its_trial() {
         );
         assert!(entries.iter().all(|entry| entry.state == ImageState::Valid));
     }
+}
+
+#[test]
+fn a_release_that_replaces_the_root_is_still_known_as_what_runs() {
+    let (bench, _) = bench(flash_with(SlotId::Ota0, &release("1.0.0", 1)), settings());
+    let next = SigningKey::from_seed(&[9; 32]);
+    let signer = root();
+    let mut options = PackOptions::new(PRODUCT, 2, &signer);
+    options.version = Some("2.0.0");
+    options.app = Some(app("2.0.0").into());
+    options.new_keys = KeySet::new(2, next.public(), &[next.public()]);
+    let change = pack(options).unwrap().release;
+    let info = bench
+        .run(async {
+            update_and_settle(&bench, &change).await;
+            bench.restart(airlift_wire::state::Cause::Software);
+            bench.wait_until_up().await;
+            settled(&bench).await
+        })
+        .unwrap();
+    assert_eq!(info["trust"]["root"], next.id().to_string());
+    assert_eq!(info["running"]["release"], change.id().to_string());
+    assert_eq!(info["running"]["version"], "2.0.0");
+    let lines = bench.run(update(&bench, &change)).unwrap();
+    assert_eq!(code(&lines), "already_current");
+    // The key that was replaced signs nothing new.
+    let mut options = PackOptions::new(PRODUCT, 3, &signer);
+    options.version = Some("3.0.0");
+    options.app = Some(app("3.0.0").into());
+    let stale = pack(options).unwrap().release;
+    let lines = bench.run(update(&bench, &stale)).unwrap();
+    assert_eq!(code(&lines), "unknown_key");
 }
 
 #[test]
