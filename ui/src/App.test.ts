@@ -77,7 +77,7 @@ describe('an update', () => {
     expect(all(T.hashMatch).map((each) => each.dataset['verdict'])).toEqual(['match', 'match']);
     const [expected, computed] = [find(T.hashExpected), find(T.hashComputed)];
     expect(computed.dataset['hash']).toBe(expected.dataset['hash']);
-    expect(text(T.jobSummary)).toBe('Running 1.1.0 from ota_1, confirmed 3 s after start.');
+    expect(text(T.jobSummary)).toBe('Running 1.1.0 from ota_1, confirmed within 3 s of its start.');
     expect(within(row('kitchen')).getByTestId(T.deviceVersion).textContent).toContain('1.1.0');
     expect(within(row('kitchen')).getByTestId(T.deviceSlot).textContent).toBe('ota_1');
     expect(text(T.announcer)).toContain('kitchen: Running 1.1.0');
@@ -124,7 +124,7 @@ describe('an update', () => {
     const win = await openWindow(behave(smallWorld(), 'kitchen', { fault: 'host_unreachable' }));
     await click(win, within(row('kitchen')).getByTestId(T.deviceUpdate));
     await win.pass(10_000);
-    expect(find(T.pane).textContent).toContain('Allow inbound connections');
+    expect(find(T.pane).textContent).toContain('Allow inbound TCP connections');
     expect(find(T.pane).textContent).toContain('host_unreachable');
     await click(win, find(T.jobRetry));
     expect(win.backend.calls.at(-1)).toEqual(['retryJob', 1]);
@@ -137,7 +137,7 @@ describe('an update', () => {
     await win.pass(1500);
     await click(win, find(T.jobCancel));
     expect(win.app.jobOf('kitchen')?.end).toBe('cancelled');
-    expect(text(T.jobSummary)).toBe('Cancelled. What the device has is kept.');
+    expect(text(T.jobSummary)).toBe('Cancelled; what the device has is kept.');
   });
 
   it('shows what the device said', async () => {

@@ -37,6 +37,7 @@ describe('words and numbers', () => {
   it('makes a sentence of a message without renaming files', () => {
     expect(sentence('the flash is worn')).toBe('The flash is worn.');
     expect(sentence('blink.bin is no image')).toBe('blink.bin is no image.');
+    expect(sentence('shed cannot reach this computer')).toBe('shed cannot reach this computer.');
     expect(sentence('Why?')).toBe('Why?');
   });
 

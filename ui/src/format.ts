@@ -71,9 +71,12 @@ export const shortHash = (hash: string, ends = 4): string =>
 export const plural = (n: number, one: string, many = `${one}s`): string =>
   `${count(n)} ${n === 1 ? one : many}`;
 
-/** A message as a sentence. What looks like a name of a file or a version keeps its first letter. */
+const OPENERS =
+  /^(a|an|the|this|that|it|its|there|no|nothing|not|another|cannot|without|being|drop|your|two|too|bytes|chip|ports?|sequence)\b/;
+
+/** A message as a sentence. It may start with the name of a device or a file, which stays as it is. */
 export function sentence(text: string): string {
-  const capital = /^[a-z]+[\s,]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
+  const capital = OPENERS.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
   return /[.!?]$/.test(capital) ? capital : `${capital}.`;
 }
 

@@ -6,8 +6,9 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-/// Where the TypeScript of these types is committed, from `crates/app/bindings`.
-const BINDINGS: &str = "../../../ui/src/bindings/dto.ts";
+/// Where the TypeScript of these types is committed, from `crates/app/bindings`. A file a type: so a
+/// run of some of the tests rewrites some of the files and never half of one.
+const BINDINGS: &str = "../../../ui/src/bindings/";
 
 /// An error at the boundary: one sentence, a stable code, what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]

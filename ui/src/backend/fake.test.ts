@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Numbered } from '../bindings/dto';
+import type { Numbered } from '../dto';
 import { behave, NEWER, settle, smallWorld, stage, type Stage } from '../test/harness';
 import { ManualClock } from '../clock';
 import { SCENARIOS } from './fake/scenarios';

@@ -19,7 +19,7 @@ import type {
   Server,
   Settings,
   Snapshot,
-} from '../bindings/dto';
+} from '../dto';
 import type { Backend, DropEvent, Unsubscribe } from './types';
 import { carried, digest, KEY, makeDevice, makeRelease, WELL, type Behaviour } from './fake/data';
 import { FakeJob, STEP_MS } from './fake/job';
@@ -504,6 +504,8 @@ export class FakeBackend implements Backend {
   }
 
   #draft(paths: string[]): Draft {
+    if (paths.length === 0)
+      throw fail('usage', 'nothing is held over the window', 'Choose a file.');
     const app = paths.find((path) => path.endsWith('.bin'));
     const files = paths.find((path) => !path.endsWith('.bin'));
     const [, product = 'demo', version = '1.2.0'] =
@@ -526,6 +528,23 @@ export class FakeBackend implements Backend {
         'Use the .bin that your build makes for over-the-air updates.',
       );
       problems.push({ field: 'app', error, warning: false });
+    }
+    if (!this.#world.keys.some((key) => key.canSign)) {
+      const error = fail(
+        'bad_key',
+        'no key that can sign is on this computer yet',
+        'Make or import one.',
+      );
+      problems.push({ field: 'key', error, warning: false });
+    }
+    if (!app !== !files) {
+      const missing = app ? 'files' : 'app';
+      const error = fail(
+        'wrong_base',
+        `without a base, nothing says which ${missing} this release belongs to: whatever the board runs stays`,
+        'Use a release that carries the missing part.',
+      );
+      problems.push({ field: missing, error, warning: true });
     }
     return {
       product,

@@ -2,7 +2,7 @@
 import { Channel, invoke, isTauri } from '@tauri-apps/api/core';
 import { getCurrentWebview } from '@tauri-apps/api/webview';
 import { open, save } from '@tauri-apps/plugin-dialog';
-import type { Numbered } from '../bindings/dto';
+import type { Numbered } from '../dto';
 import type { Command } from './commands';
 import {
   toErrorInfo,

@@ -17,9 +17,9 @@ import type {
   Release,
   Settings,
   Snapshot,
-} from '../bindings/dto';
+} from '../dto';
 
-export type * from '../bindings/dto';
+export type * from '../dto';
 
 export type Unsubscribe = () => void;
 

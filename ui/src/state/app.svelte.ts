@@ -17,10 +17,11 @@ import type {
   Release,
   Server,
   Settings,
-} from '../bindings/dto';
+} from '../dto';
 import type { Backend, Unsubscribe } from '../backend/types';
 import { toErrorInfo } from '../backend/types';
 import { systemClock, type Clock } from '../clock';
+import { sentence } from '../format';
 
 export type View = 'devices' | 'releases' | 'history' | 'settings';
 export const VIEWS: View[] = ['devices', 'releases', 'history', 'settings'];
@@ -376,7 +377,7 @@ function announce(ends: Job[]): string {
     const done = ends.filter((job) => job.end === 'done').length;
     return `${ends.length} updates ended, ${done} of them done.`;
   }
-  return ends.map((job) => `${job.deviceName}: ${job.summary}`).join(' ');
+  return ends.map((job) => `${job.deviceName}: ${sentence(job.summary)}`).join(' ');
 }
 
 /** Where a job stood when it ended, from what it left; for jobs that ended before the window came. */

@@ -95,7 +95,9 @@ describe('keeping in step with the app', () => {
     expect(app.jobOf('kitchen')?.phase).toBe('app');
     expect(app.announcement).toBe('');
     await pass(60_000);
-    expect(app.announcement).toBe('kitchen: Running 1.1.0 from ota_1, confirmed 3 s after start.');
+    expect(app.announcement).toBe(
+      'kitchen: Running 1.1.0 from ota_1, confirmed within 3 s of its start.',
+    );
   });
 
   it('remembers in which phase a job ended', async () => {

@@ -1,6 +1,6 @@
 /** The list of devices: what is searched, sorted, checked and offered. */
 import { SvelteSet } from 'svelte/reactivity';
-import type { Device, Job, Release } from '../bindings/dto';
+import type { Device, Job, Release } from '../dto';
 import { chipName, plural } from '../format';
 import type { AppState } from './app.svelte';
 import { offer, type Offer } from './offer';

@@ -1,5 +1,5 @@
 /** What is held over the window, what would become of it, and what became of it. */
-import type { Draft, DropPlan } from '../bindings/dto';
+import type { Draft, DropPlan } from '../dto';
 import { toErrorInfo, type DropEvent } from '../backend/types';
 import { fileName, sentence } from '../format';
 import type { AppState } from './app.svelte';

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Draft, DropPlan } from '../bindings/dto';
+import type { Draft, DropPlan } from '../dto';
 import { settle, smallWorld, started, type Stage } from '../test/harness';
 import { DropState } from './drop.svelte';
 

@@ -1,5 +1,5 @@
 /** The history: every job and its end, filtered. */
-import type { End, ErrorInfo, HistoryRow } from '../bindings/dto';
+import type { End, ErrorInfo, HistoryRow } from '../dto';
 import { toErrorInfo } from '../backend/types';
 import type { AppState } from './app.svelte';
 

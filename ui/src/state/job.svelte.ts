@@ -1,7 +1,7 @@
 /** One job in full: its chunk map, kept up to date by runs of changed chunks. */
-import type { ChunkRun, ChunkState, Job, RefusedChunk } from '../bindings/dto';
+import type { ChunkRun, ChunkState, End, Job, RefusedChunk } from '../dto';
 import { toErrorInfo, type Unsubscribe } from '../backend/types';
-import type { ErrorInfo } from '../bindings/dto';
+import type { ErrorInfo } from '../dto';
 import type { AppState } from './app.svelte';
 
 /** Bytes of a chunk; the last of a part may be shorter. */
@@ -120,7 +120,6 @@ export class JobView {
       const detail = await this.#app.backend.jobDetail(this.id);
       if (this.#closed) return;
       this.log = detail.log;
-      this.refused = detail.refused;
     } catch {
       // The log that is shown stays; the job's own events say what went wrong.
     }
@@ -179,9 +178,7 @@ export class JobView {
       this.#tell(first, end - first);
     }
     if (runs.length > 0) this.tally = [...this.#tally];
-    // The list is read again with the log, and then knows what an event brings, too.
-    const fresh = refused.filter((each) => !this.refused.some((known) => sameRefusal(known, each)));
-    if (fresh.length > 0) this.refused = [...this.refused, ...fresh].slice(-MOST_REFUSED);
+    if (refused.length > 0) this.refused = [...this.refused, ...refused].slice(-MOST_REFUSED);
   }
 
   #tell(first: number, count: number): void {
@@ -189,20 +186,18 @@ export class JobView {
   }
 }
 
-const sameRefusal = (a: RefusedChunk, b: RefusedChunk): boolean =>
-  a.part === b.part && a.n === b.n && a.attempt === b.attempt;
-
 function codeOf(digit: string): number {
   const code = digit.charCodeAt(0) - 48;
   return code >= 0 && code < CHUNK_STATES.length ? code : 0;
 }
 
-export type HashVerdict = 'waiting' | 'match' | 'differ' | 'never';
+export type HashVerdict = 'waiting' | 'match' | 'differ' | 'never' | 'unneeded';
 
-/** What expected and computed hash say, in words. */
-export function verdict(expected: string, computed: string | null, ended: boolean): HashVerdict {
-  if (computed === null) return ended ? 'never' : 'waiting';
-  return computed === expected ? 'match' : 'differ';
+/** What expected and computed hash say. */
+export function verdict(expected: string, computed: string | null, end: End | null): HashVerdict {
+  if (computed !== null) return computed === expected ? 'match' : 'differ';
+  if (end === null) return 'waiting';
+  return end === 'done' ? 'unneeded' : 'never';
 }
 
 export const VERDICTS: Record<HashVerdict, string> = {
@@ -210,4 +205,5 @@ export const VERDICTS: Record<HashVerdict, string> = {
   match: 'match',
   differ: 'differ',
   never: 'never read back',
+  unneeded: 'not needed, it ran already',
 };

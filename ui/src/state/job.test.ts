@@ -85,7 +85,7 @@ describe('the chunks of a job', () => {
     expect(Array.from({ length: view.total }, (_, cell) => view.code(cell)).join('')).toBe(chunks);
   });
 
-  it('list a refusal once, also when detail and event both bring it', async () => {
+  it('list a refusal once, whether the detail or an event brought it', async () => {
     const { view, pass } = await watching(5);
     await pass(3000);
     await view.load();
@@ -123,9 +123,10 @@ describe('the chunks of a job', () => {
 
 describe('the two hashes', () => {
   it('are stated in words at every stage', () => {
-    expect(verdict('aa', null, false)).toBe('waiting');
-    expect(verdict('aa', null, true)).toBe('never');
-    expect(verdict('aa', 'aa', true)).toBe('match');
-    expect(verdict('aa', 'ab', true)).toBe('differ');
+    expect(verdict('aa', null, null)).toBe('waiting');
+    expect(verdict('aa', null, 'failed')).toBe('never');
+    expect(verdict('aa', null, 'done')).toBe('unneeded');
+    expect(verdict('aa', 'aa', 'rolled_back')).toBe('match');
+    expect(verdict('aa', 'ab', 'failed')).toBe('differ');
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Device, Release } from '../bindings/dto';
+import type { Device, Release } from '../dto';
 import { makeDevice, makeRelease } from '../backend/fake/data';
 import { NEWER, OLDER } from '../test/harness';
 import { offer } from './offer';

@@ -1,5 +1,5 @@
 /** What the window offers for a device and a release: an update, or the reason why not. */
-import type { Device, ErrorInfo, Job, Part, Release } from '../bindings/dto';
+import type { Device, ErrorInfo, Job, Part, Release } from '../dto';
 import { chipName, sentence } from '../format';
 
 export type Offer =
@@ -30,6 +30,7 @@ const BLOCKED: Record<string, string> = {
   trial_running: 'trial running',
   busy: 'busy',
   bad_layout: 'no update slots',
+  bad_request: 'same id twice',
 };
 
 export function offer(device: Device, release: Release | undefined, job: Job | undefined): Offer {

@@ -1,5 +1,5 @@
 /** The library of releases: selecting, comparing two, exporting, deleting, going back. */
-import type { Part, Release } from '../bindings/dto';
+import type { Part, Release } from '../dto';
 import { bytes, chipName, plural, shortHash } from '../format';
 import type { AppState } from './app.svelte';
 

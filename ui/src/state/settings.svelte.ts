@@ -1,5 +1,5 @@
 /** The settings: each change is sent at once; keys are made, taken in and given out here. */
-import type { Key, Settings } from '../bindings/dto';
+import type { Key, Settings } from '../dto';
 import { toErrorInfo } from '../backend/types';
 import type { AppState } from './app.svelte';
 

@@ -1,5 +1,5 @@
 /** The new-release sheet: its fields, what is wrong with each, and packing. */
-import type { Draft, ErrorInfo, FieldProblem, Key, NewRelease, Release } from '../bindings/dto';
+import type { Draft, ErrorInfo, FieldProblem, Key, NewRelease, Release } from '../dto';
 import { toErrorInfo } from '../backend/types';
 import { sentence } from '../format';
 import type { AppState } from './app.svelte';
@@ -67,7 +67,7 @@ export class SheetState {
       if (!problems.get(field) || !warning) problems.set(field, { text, warning });
     };
     for (const { field, error, warning } of this.draft?.problems ?? []) {
-      if (this.#edited.has(field as Field)) continue;
+      if (this.#edited.has(field as Field) || this.#settled(field, error)) continue;
       set(field as Field, `${sentence(error.message)} ${error.help}`, warning);
     }
     if (this.product === '' ? this.touched : !/^[a-z0-9._-]{1,64}$/.test(this.product)) {
@@ -112,6 +112,12 @@ export class SheetState {
       Number(this.sequence) <= MOST_SEQUENCE &&
       Number(this.sequence) > 0,
   );
+
+  /** Whether the sheet has dealt with a problem of the draft since: a key was made, a base chosen. */
+  #settled(field: string, { code }: ErrorInfo): boolean {
+    if (field === 'key') return code === 'bad_key';
+    return field === this.missing && code === 'wrong_base' && this.base !== '';
+  }
 
   edited(field: Field): void {
     this.#edited.add(field);
@@ -203,6 +209,11 @@ export class SheetState {
 
   async #redraft({ app, files }: { app: string | null; files: string | null }): Promise<void> {
     const paths = [app, files].filter((path) => path !== null);
+    if (paths.length === 0) {
+      if (this.draft)
+        this.draft = { ...this.draft, app: null, files: null, chip: null, problems: [] };
+      return;
+    }
     await this.#attempt(null, async () => {
       this.#fill(await this.app.backend.draftRelease(paths));
     });

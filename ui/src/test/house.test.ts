@@ -25,6 +25,16 @@ describe('the front end', () => {
     }
   });
 
+  it('knows every type that Rust generates', () => {
+    const generated = readdirSync(join(ROOT, 'src/bindings')).map((file) =>
+      file.replace('.ts', ''),
+    );
+    const known = [...read('src/dto.ts').matchAll(/export type \{ (\w+) \}/g)].map(
+      ([, name]) => name,
+    );
+    expect(known.sort()).toEqual(generated.sort());
+  });
+
   it('has a name of its own for every test id', () => {
     const ids = Object.values(T);
     expect(new Set(ids).size).toBe(ids.length);

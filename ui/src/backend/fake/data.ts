@@ -1,5 +1,5 @@
 /** Sample devices, releases and keys of the fake backend; every value follows from its arguments. */
-import type { Device, Key, Part, Release, Slot } from '../../bindings/dto';
+import type { Device, Key, Part, Release, Slot } from '../../dto';
 
 export const CHUNK = 4096;
 /** 22 November 2026, 10:00 UTC. */

@@ -10,7 +10,7 @@ import type {
   Phase,
   RefusedChunk,
   Release,
-} from '../../bindings/dto';
+} from '../../dto';
 import { CHUNK, digest, type Behaviour } from './data';
 
 export const STEP_MS = 100;
@@ -78,8 +78,8 @@ export class FakeJob {
       end: null,
       error: null,
       summary: device.online
-        ? 'Checking product, chip, sequence and sizes.'
-        : `Waits until ${device.name} is back.`,
+        ? 'Checking whether the release fits.'
+        : `Waiting for ${device.name} to be back.`,
       parts,
       rate: null,
       secondsLeft: null,
@@ -100,7 +100,7 @@ export class FakeJob {
   }
 
   cancel(now: number): void {
-    this.#end('cancelled', null, 'Cancelled. What the device has is kept.', now);
+    this.#end('cancelled', null, 'Cancelled; what the device has is kept.', now);
   }
 
   /** Goes on by one step; what changed in the chunk map is the answer. */
@@ -129,7 +129,7 @@ export class FakeJob {
         break;
       case 'switch':
         if (this.#phaseSteps >= 20)
-          this.#enter('confirm', `Trial of ${job.toVersion} from ${job.toSlot}.`);
+          this.#enter('confirm', `Running ${job.toVersion} on trial from ${job.toSlot}.`);
         break;
       case 'confirm':
         this.#confirm(now);
@@ -145,14 +145,14 @@ export class FakeJob {
     if (this.#behaviour.fault === 'host_unreachable') {
       const error: ErrorInfo = {
         code: 'host_unreachable',
-        message: `${job.deviceName} cannot reach this computer on port 7410`,
-        help: "Allow inbound connections to Airlift's port in this computer's firewall.",
+        message: `${job.deviceName} cannot reach this computer, so nothing was erased`,
+        help: "Allow inbound TCP connections to port 7410 on 10.0.0.5 in this computer's firewall.",
       };
       this.#say('GET http://10.0.0.5:7410/v1/releases/… no answer in 5 s');
       this.#end(
         'failed',
         error,
-        `${job.deviceName} could not reach this computer on port 7410. Nothing was erased.`,
+        `${job.deviceName} cannot reach this computer, so nothing was erased`,
         now,
       );
       return;
@@ -160,13 +160,13 @@ export class FakeJob {
     job.toSlot = job.fromSlot === 'ota_0' ? 'ota_1' : 'ota_0';
     this.#say(`signature good; writes to ${job.toSlot}`);
     const first = job.parts[0];
-    if (!first) return this.#enter('check', 'Reading everything again from flash.');
+    if (!first) return this.#enter('check', 'The device reads everything again from its flash.');
     const kept = Math.min(this.#behaviour.kept, first.chunks);
     for (let cell = 0; cell < kept; cell += 1) this.#set(cell, 'kept');
     first.kept = kept;
     this.#cursor = kept;
     if (kept > 0) this.#say(`kept ${kept} chunks that were already there`);
-    this.#enter(first.part as Phase, `Writing ${first.part} to ${job.toSlot}.`);
+    this.#enter(first.part as Phase, `Sending the ${first.part}.`);
   }
 
   #transfer(now: number): void {
@@ -213,8 +213,8 @@ export class FakeJob {
     job.secondsLeft = Math.ceil(((this.#cells.length - this.#cursor) * CHUNK) / job.rate);
     if (this.#cursor < end) return;
     const next = job.parts[index + 1];
-    if (next) this.#enter(next.part as Phase, `Writing ${next.part} to ${job.toSlot}.`);
-    else this.#enter('check', 'Reading everything again from flash.');
+    if (next) this.#enter(next.part as Phase, `Sending the ${next.part}.`);
+    else this.#enter('check', 'The device reads everything again from its flash.');
   }
 
   #refuse(part: PartProgress, cell: number, n: number): void {
@@ -249,7 +249,7 @@ export class FakeJob {
       this.#say(`${part.part} read back: sha256 ${part.expected.slice(0, 8)}… matches`);
     }
     job.canCancel = false;
-    this.#enter('switch', `Selecting ${job.toSlot} and restarting.`);
+    this.#enter('switch', `Restarting into ${job.toSlot}.`);
     this.#say('otadata written, state new; restarts');
     void now;
   }
@@ -267,7 +267,7 @@ export class FakeJob {
       this.#end(
         'rolled_back',
         error,
-        `Went back to ${job.fromVersion}: the new version did not confirm within 30 s (reset reason: watchdog).`,
+        `Went back to ${job.fromVersion}. ${job.toVersion} was on trial, and it hung or did not confirm in time (reset reason: watchdog).`,
         now,
       );
       return;
@@ -277,7 +277,7 @@ export class FakeJob {
     this.#end(
       'done',
       null,
-      `Running ${job.toVersion} from ${job.toSlot}, confirmed 3 s after start.`,
+      `Running ${job.toVersion} from ${job.toSlot}, confirmed within 3 s of its start.`,
       now,
     );
   }

@@ -1,5 +1,5 @@
 /** Worlds to start the fake backend with. */
-import type { HistoryRow } from '../../bindings/dto';
+import type { HistoryRow } from '../../dto';
 import { emptyWorld, type World } from '../fake';
 import { COLLEAGUE, KEY, makeDevice, makeRelease, RELEASES, START } from './data';
 
@@ -33,7 +33,7 @@ export function workshop(): World {
       release: old,
       blocked: {
         code: 'busy',
-        message: 'being updated by 10.0.0.7',
+        message: 'greenhouse is being updated by 10.0.0.7',
         help: 'Wait for the running update to end, or cancel it there.',
       },
     }),
@@ -59,7 +59,7 @@ function pastJobs(world: World): HistoryRow[] {
       '1.0.1',
       'done',
       null,
-      'Running 1.0.1 from ota_0, confirmed 3 s after start.',
+      'Running 1.0.1 from ota_0, confirmed within 3 s of its start.',
       41,
       [0, 383, 0],
     ],
@@ -69,7 +69,7 @@ function pastJobs(world: World): HistoryRow[] {
       '1.0.1',
       'failed',
       'host_unreachable',
-      'shed could not reach this computer on port 7410. Nothing was erased.',
+      'shed cannot reach this computer, so nothing was erased',
       6,
       [0, 0, 0],
     ],
@@ -79,7 +79,7 @@ function pastJobs(world: World): HistoryRow[] {
       '1.0.1',
       'cancelled',
       'cancelled',
-      'Cancelled. What the device has is kept.',
+      'Cancelled; what the device has is kept.',
       12,
       [0, 96, 0],
     ],
@@ -89,7 +89,7 @@ function pastJobs(world: World): HistoryRow[] {
       '1.0.1',
       'rolled_back',
       'rolled_back',
-      'Went back to 1.0.0: the new version did not confirm within 30 s (reset reason: watchdog).',
+      'Went back to 1.0.0. 1.0.1 was on trial, and it hung or did not confirm in time (reset reason: watchdog).',
       93,
       [0, 381, 2],
     ],
@@ -99,7 +99,7 @@ function pastJobs(world: World): HistoryRow[] {
       '1.1.0',
       'done',
       null,
-      'Running 1.1.0 from ota_1, confirmed 3 s after start.',
+      'Running 1.1.0 from ota_1, confirmed within 3 s of its start.',
       38,
       [41, 343, 1],
     ],

@@ -5,7 +5,7 @@
  * empty: an outline · kept: full, one corner cut · fetching: an outline with a dot ·
  * checked: the lower half full · written: full · read back: full and darkest · refused: a cross
  */
-import type { ChunkState } from '../../bindings/dto';
+import type { ChunkState } from '../../dto';
 import { CHUNK_STATES } from '../../state/job.svelte';
 import type { Box } from '../../state/chunkmap';
 

@@ -1,5 +1,5 @@
 /** Chunks in words. */
-import type { ChunkState } from '../../bindings/dto';
+import type { ChunkState } from '../../dto';
 import { count } from '../../format';
 import type { ChunkInfo } from '../../state/job.svelte';
 

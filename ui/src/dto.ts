@@ -1,0 +1,27 @@
+/** The app's data types, generated from `crates/app/src/dto.rs` by `cargo test -p airlift-app`. */
+export type { ChunkRun } from './bindings/ChunkRun';
+export type { ChunkState } from './bindings/ChunkState';
+export type { Device } from './bindings/Device';
+export type { Draft } from './bindings/Draft';
+export type { DraftPart } from './bindings/DraftPart';
+export type { DropPlan } from './bindings/DropPlan';
+export type { End } from './bindings/End';
+export type { ErrorInfo } from './bindings/ErrorInfo';
+export type { Event } from './bindings/Event';
+export type { FieldProblem } from './bindings/FieldProblem';
+export type { HistoryRow } from './bindings/HistoryRow';
+export type { Job } from './bindings/Job';
+export type { JobDetail } from './bindings/JobDetail';
+export type { Key } from './bindings/Key';
+export type { LastUpdate } from './bindings/LastUpdate';
+export type { NewRelease } from './bindings/NewRelease';
+export type { Numbered } from './bindings/Numbered';
+export type { Part } from './bindings/Part';
+export type { PartProgress } from './bindings/PartProgress';
+export type { Phase } from './bindings/Phase';
+export type { RefusedChunk } from './bindings/RefusedChunk';
+export type { Release } from './bindings/Release';
+export type { Server } from './bindings/Server';
+export type { Settings } from './bindings/Settings';
+export type { Slot } from './bindings/Slot';
+export type { Snapshot } from './bindings/Snapshot';
