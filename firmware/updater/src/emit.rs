@@ -31,6 +31,8 @@ pub struct Cursor {
     pub(crate) is_folder: bool,
     pub(crate) at: At,
     emitted: u32,
+    /// A file that is shorter than it will be, and its whole size.
+    partial: Option<(Path, u32)>,
 }
 
 impl Cursor {
@@ -42,7 +44,32 @@ impl Cursor {
             is_folder: true,
             at: At::Header,
             emitted: 0,
+            partial: None,
         }
+    }
+
+    /// From now on, produces the file `path`, of which the folder holds only the start, with the header
+    /// of a file of `size` bytes.
+    pub(crate) fn set_partial(&mut self, path: Path, size: u32) {
+        self.partial = Some((path, size));
+    }
+
+    /// Path and size of the last entry from here on, if that is a file: what was being written when
+    /// power went.
+    pub(crate) async fn last_file<F: Files>(
+        mut self,
+        files: &mut F,
+    ) -> Result<Option<(Path, u32)>, FilesError> {
+        let mut last = None;
+        while let Some(size) = self.step(files).await? {
+            last = (!self.is_folder).then_some((self.path, size));
+        }
+        Ok(last)
+    }
+
+    /// A path of the walk as the tar has it.
+    pub(crate) fn in_tar<'p>(&self, path: &'p Path) -> &'p str {
+        path.as_str().get(self.root.len() + 1..).unwrap_or("")
     }
 
     /// Bytes produced so far.
@@ -78,7 +105,12 @@ impl Cursor {
                         .read(self.path.as_str(), offset, &mut rest[..want])
                         .await?;
                     if n == 0 {
-                        return Err(FilesError::Broken);
+                        let partial = self.partial.is_some_and(|(path, _)| path == self.path);
+                        return Err(if partial {
+                            FilesError::NotFound
+                        } else {
+                            FilesError::Broken
+                        });
                     }
                     let offset = offset + n as u32;
                     self.at = if offset == size {
@@ -148,8 +180,7 @@ impl Cursor {
 
     /// The current entry's path below the root.
     pub(crate) fn relative(&self) -> Path {
-        let text = self.path.as_str().get(self.root.len() + 1..).unwrap_or("");
-        Path::new(text).unwrap_or(self.root)
+        Path::new(self.in_tar(&self.path)).unwrap_or(self.root)
     }
 
     /// Moves to the next entry; its size, or `None` at the end.
@@ -172,7 +203,11 @@ impl Cursor {
                     folder.push(entry.name()).ok_or(FilesError::BadName)?;
                     self.path = folder;
                     self.is_folder = entry.is_folder;
-                    return Ok(Some(if entry.is_folder { 0 } else { entry.size }));
+                    let size = match self.partial {
+                        Some((path, size)) if path == self.path => size,
+                        _ => entry.size,
+                    };
+                    return Ok(Some(if entry.is_folder { 0 } else { size }));
                 }
                 None if folder == self.root => return Ok(None),
                 None => {

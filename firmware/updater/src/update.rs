@@ -386,7 +386,8 @@ impl<'e> Opened<'e> {
             let root = Path::slot(*target);
             let digest = match &manifest.files {
                 PartRef::Carried(part) => {
-                    files::fetch(part, root, files, fetcher, buffers, observer).await?;
+                    let resumed = self.resumed;
+                    files::fetch(part, root, resumed, files, fetcher, buffers, observer).await?;
                     part.digest
                 }
                 other => {

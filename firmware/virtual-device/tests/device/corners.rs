@@ -7,7 +7,7 @@ use airlift_updater::SlotId;
 use airlift_updater::platform::{Connection, Files};
 use airlift_virtual_device::deterministic::{Bench, Fate, HOST, MemoryConnection, Scheduler};
 use airlift_virtual_device::device::Listener;
-use airlift_virtual_device::nor::{AtChange, BadSector, SharedNor, Verdict};
+use airlift_virtual_device::nor::{AtChange, BadSector, Op, OpKind, SharedNor, Verdict};
 use airlift_virtual_device::timing::Timing;
 use airlift_virtual_device::{Behaviour, Bootloader, ChipFiles, Ending, Pace};
 use airlift_wire::KeySet;
@@ -367,6 +367,53 @@ fn a_confirmed_entry_bears_no_mark_of_its_trial() {
         );
         assert!(entries.iter().all(|entry| entry.state == ImageState::Valid));
     }
+}
+
+#[test]
+fn a_cut_in_a_long_file_costs_its_last_chunks_and_not_the_file() {
+    let old = release("1.0.0", 1);
+    let (bench, nor) = bench(flash_with(SlotId::Ota0, &old), settings());
+    // More than one index page, most of it in one file.
+    let long: Vec<u8> = (0..600_000u32).flat_map(|n| [(n % 251) as u8]).collect();
+    let files = FilesInput::from_iter([
+        ("a/before.py".to_owned(), vec![b'#'; 700]),
+        ("a/long.bin".to_owned(), long.clone()),
+        ("b.py".to_owned(), vec![b'#'; 700]),
+    ]);
+    let next = release_of("2.0.0", 2, None, Some(files), Some(&old));
+    let digest = next.files().unwrap().digest();
+    bench.host().add(&next);
+    bench.run(async {}).unwrap();
+    let vfs = layout(&nor.snapshot(), SlotId::Ota0).vfs.unwrap();
+    for (cut, least) in [(20, 0), (60, 10), (60, 50)] {
+        let mut erases = 0;
+        nor.set_hook(move |op: &Op| {
+            erases += u32::from(op.kind == OpKind::Erase && op.offset >= vfs.offset);
+            if erases == cut {
+                Verdict::CutBefore
+            } else {
+                Verdict::Proceed
+            }
+        });
+        bench.host().reset_counts();
+        bench
+            .run(async {
+                if let Ok(lines) = bench.client().update(&next, "").await {
+                    lines.all().await;
+                }
+            })
+            .unwrap();
+        assert_eq!(bench.ended(), Some(Ending::PowerLost));
+        let first = bench.host().requests();
+        let first = first.iter().filter(|r| r.path.contains("blobs")).last();
+        let start = first.unwrap().range.as_ref().unwrap().start;
+        assert!(start >= least * 4096, "{start} of {least} chunks");
+        nor.clear_hook();
+        bench.power_on();
+    }
+    let info = bench.run(update_and_settle(&bench, &next)).unwrap();
+    assert_eq!(info["running"]["files_sha256"], digest.to_string());
+    assert!(file(&nor.snapshot(), "/ota_1/a/long.bin") == Some(long));
 }
 
 #[test]
