@@ -198,7 +198,6 @@ pub fn blocks_for(path: &str, kind: Kind, size: u32) -> u32 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::string::String;
 
     fn file(path: &str, size: u32) -> Entry<'_> {
         Entry {
@@ -274,7 +273,7 @@ mod tests {
         fn a_header_reads_back(path in "[a-z]{1,8}(/[a-z.]{1,8}[a-z]){0,4}", size in 0..=MAX_PART_SIZE) {
             let block = header(&file(&path, size)).unwrap();
             prop_assert_eq!(parse(&block), Ok(file(&path, size)));
-            let folder = String::from(path) + "/";
+            let folder = path + "/";
             let folder = Entry { path: &folder, kind: Kind::Folder, size: 0 };
             let block = header(&folder).unwrap();
             prop_assert_eq!(parse(&block), Ok(folder));
