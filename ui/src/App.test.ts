@@ -225,7 +225,10 @@ describe('the keyboard', () => {
     await win.user.keyboard('por');
     await settle();
     expect(all(T.deviceRow).map((each) => each.dataset['device'])).toEqual(['porch']);
-    await win.user.keyboard('{Escape}');
+    await win.user.keyboard('{ArrowDown}');
+    await settle();
+    expect(document.activeElement).toBe(row('porch'));
+    await win.user.keyboard('{Control>}k{/Control}{Escape}');
     await settle();
     expect(all(T.deviceRow)).toHaveLength(2);
   });

@@ -111,7 +111,10 @@ export class AppState {
     this.now = clock.now();
   }
 
+  /** Subscribes and reads everything; again after it failed. */
   async start(): Promise<void> {
+    this.stop();
+    this.#stopped = false;
     this.#tick();
     try {
       const unsubscribe = await this.backend.subscribe((event) => this.#gather(event));

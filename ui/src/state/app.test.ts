@@ -121,6 +121,11 @@ describe('keeping in step with the app', () => {
     await app.start();
     expect(app.ready).toBe(false);
     expect(app.broken?.code).toBe('database');
+
+    vi.mocked(backend.snapshot).mockRestore();
+    await app.start();
+    expect(app.broken).toBeNull();
+    expect(app.ready).toBe(true);
   });
 
   it('takes a message back after a while, and an error only when told', async () => {
