@@ -5,11 +5,13 @@
 What a device runs is asked of the device itself, over plain HTTP, past the app.
 """
 
+import hashlib
 import json
 import os
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -132,6 +134,7 @@ class WindowTest(unittest.TestCase):
         args = ["pack", "--product", product, "--version", version, "--sequence", sequence]
         args += ["--key", key or cls.signing_key(), "-o", path]
         if app:
+            # An absolute path stays as it is.
             args += ["--app", FIXTURES / app]
         if files:
             args += ["--files", FIXTURES / "files" / files]
@@ -211,6 +214,27 @@ class WindowTest(unittest.TestCase):
 def device_of(url):
     """What a device says about itself."""
     return get_json(f"{url}/v1/device")
+
+
+def resealed(image, chip=None, more=0):
+    """An ESP image for another chip, or with a segment of zeros more, valid again.
+
+    Layout: 24 bytes of header (segment count at 1, chip at 12), segments (address, size, data),
+    padding whose last byte is a checksum over the data (zeros do not change it), a SHA-256 of all
+    of it (ESP-IDF Programming Guide, "App image format").
+    """
+    body = bytearray(image[:-32])
+    if chip is not None:
+        body[12:14] = struct.pack("<H", chip)
+    if more:
+        end = 24
+        for _ in range(body[1]):
+            end += 8 + struct.unpack_from("<I", body, end + 4)[0]
+        checksum = body[-1]
+        body = body[:end] + struct.pack("<II", 0x3FC80000, more) + bytes(more)
+        body[1] += 1
+        body += bytes(15 - len(body) % 16) + bytes([checksum])
+    return bytes(body) + hashlib.sha256(body).digest()
 
 
 class FirstStart(WindowTest):
@@ -511,18 +535,36 @@ class Refusals(WindowTest):
         self.assertIn("product", off.property("textContent"))
         self.assertEqual(self.row(self.device).all(css("deviceUpdate")), [])
 
-    def test_the_app_refuses_a_start_that_the_page_would_not_offer(self):
-        # What the row says is a courtesy; the refusal itself is not the page's.
-        path = self.pack("forced", "yet-another-product", "3.1.0", 31)
+    def in_the_library(self, path, version):
+        """Drops a release and returns its id."""
         DESK.drop(path)
-        release = self.wait(
-            lambda: next(
-                (r for r in self.snapshot()["releases"] if r["version"] == "3.1.0"), None
-            ),
-            "the release in the library",
-        )
-        end, code = self.start(release["id"])
-        self.assertEqual((end, code), ("failed", "wrong_product"))
+
+        def known():
+            releases = self.snapshot()["releases"]
+            return next((each["id"] for each in releases if each["version"] == version), None)
+
+        return self.wait(known, f"{version} in the library")
+
+    # What the row says is a courtesy of the page; these go past it.
+
+    def test_the_app_refuses_another_product_by_itself(self):
+        path = self.pack("forced", "yet-another-product", "3.1.0", 31)
+        release = self.in_the_library(path, "3.1.0")
+        self.assertEqual(self.start(release), ("failed", "wrong_product"))
+
+    def test_the_app_refuses_another_chip_by_itself(self):
+        image = DESK.dir / "s3.bin"
+        image.write_bytes(resealed((FIXTURES / "demo-1.1.0.bin").read_bytes(), chip=9))
+        path = self.pack("chip", self.product, "3.2.0", 32, app=image)
+        release = self.in_the_library(path, "3.2.0")
+        self.assertEqual(self.start(release), ("failed", "wrong_chip"))
+
+    def test_the_app_refuses_what_is_too_big_for_the_slot_by_itself(self):
+        image = DESK.dir / "big.bin"
+        image.write_bytes(resealed((FIXTURES / "demo-1.1.0.bin").read_bytes(), more=2 << 20))
+        path = self.pack("big", self.product, "3.3.0", 93, app=image)
+        release = self.in_the_library(path, "3.3.0")
+        self.assertEqual(self.start(release), ("failed", "too_big"))
 
     def start(self, release):
         """Starts a job past the page; returns how it was refused."""
@@ -602,6 +644,18 @@ class NewRelease(WindowTest):
         self.assertTrue(path.is_file())
         DESK.airlift(self.home, "inspect", path)
 
+    def test_a_damaged_image_is_a_problem_of_the_app_and_cannot_be_signed(self):
+        image = bytearray(self.paths[0].read_bytes())
+        image[len(image) // 2] ^= 1
+        path = DESK.dir / "damaged.bin"
+        path.write_bytes(image)
+        DESK.drop(path)
+        self.find("sheet")
+        self.assertIn("damaged", self.find("sheetProblem", '[data-field="app"]').text)
+        self.assertEqual(self.find("sheetSubmit").attribute("aria-disabled"), "true")
+        self.find("sheetClose").click()
+        self.gone("sheet")
+
     def test_a_problem_is_shown_at_the_field_that_causes_it(self):
         DESK.drop(*self.paths)
         self.find("sheet")
@@ -629,6 +683,59 @@ class OfflineDevice(WindowTest):
         DESK.stop(self.simulation, sent=signal.SIGKILL)
         grey = self.row(self.device, '[data-online="false"]', seconds=10)
         self.assertIn("off", (grey.attribute("class") or "").split())
+
+
+class FirstKey(WindowTest):
+    """A new release where there is no key yet."""
+
+    def test_the_sheet_makes_a_key_and_insists_on_a_copy(self):
+        DESK.drop(FIXTURES / "demo-1.1.0.bin", FIXTURES / "files" / "1.1.0")
+        sheet = self.find("sheet")
+        self.assertIn("USB", sheet.text, "what losing the key means")
+        self.assertEqual(self.find("sheetSubmit").attribute("aria-disabled"), "true")
+        self.find("sheetMakeKey").click()
+        self.find("sheetSaveKey", seconds=20)
+        self.find("sheetProblem", '[data-field="key"]')
+        self.assertEqual(self.find("sheetSubmit").attribute("aria-disabled"), "true")
+        key = self.signing_key()
+        self.assertEqual(key.stat().st_mode & 0o777, 0o600)
+        self.find("sheetClose").click()
+        self.gone("sheet")
+
+
+class CommandLineToo(WindowTest):
+    """The command line works on the same home while the window is open."""
+
+    @classmethod
+    def prepare(cls):
+        cls.simulation = cls.simulate(product="shared")
+
+    @classmethod
+    def arrange(cls):
+        cls.simulated()
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        DESK.stop(cls.simulation)
+
+    def test_an_update_by_the_command_line_shows_in_the_window(self):
+        release = self.pack("cli", self.product, "2.0.0", 2, key=self.key)
+        done = DESK.airlift(self.home, "update", release, "--device", self.device, "--json")
+        last = json.loads(done.stdout.splitlines()[-1])
+        self.assertEqual((last["event"], last["end"]), ("job", "done"))
+        row = self.row(self.device)
+        self.wait(lambda: "2.0.0" in row.find(css("deviceVersion")).text, "the new version", 20)
+        self.show("History")
+        self.wait(
+            lambda: any("2.0.0" in each.text for each in self.all("historyRow")), "its row", 20
+        )
+        self.show("Devices")
+
+    def test_the_command_line_lists_the_device_while_the_window_is_open(self):
+        done = DESK.airlift(self.home, "devices", "--json", "--wait", 5)
+        devices = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertIn(self.device, [each["id"] for each in devices])
 
 
 class HostileNetwork(WindowTest):
