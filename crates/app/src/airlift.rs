@@ -54,7 +54,13 @@ pub struct Options {
     /// Whether this is the window: it picks up jobs that an ended process left unfinished, listens
     /// before the first job, and notices what other processes change in the folder.
     pub stay: bool,
+    /// How long a job waits for a device that went away before its turn. Without it, as long as it
+    /// takes: the window shows that it waits, and a script must end.
+    pub patience: Option<Duration>,
 }
+
+/// [`Options::patience`] of a command.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(60);
 
 impl Options {
     /// What the window uses, on this folder.
@@ -64,6 +70,7 @@ impl Options {
             mdns: true,
             remembered: true,
             stay: true,
+            patience: None,
         }
     }
 
@@ -71,6 +78,7 @@ impl Options {
     pub fn command(home: impl Into<PathBuf>) -> Self {
         Self {
             stay: false,
+            patience: Some(COMMAND_PATIENCE),
             ..Self::new(home)
         }
     }
@@ -121,6 +129,7 @@ pub(crate) struct Shared {
     taps: Mutex<Vec<mpsc::UnboundedSender<RawLine>>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     stay: bool,
+    pub(crate) patience: Option<Duration>,
 }
 
 impl Airlift {
@@ -173,6 +182,7 @@ impl Airlift {
             taps: Mutex::default(),
             tasks: Mutex::default(),
             stay: options.stay,
+            patience: options.patience,
         });
         shared.read_keys().await?;
         shared.refresh_library().await?;

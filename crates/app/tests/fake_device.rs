@@ -26,6 +26,8 @@ struct Fake {
     address: SocketAddr,
     /// The request lines of all updates that were sent.
     posts: Arc<Mutex<Vec<String>>>,
+    /// Accepts connections until it is aborted.
+    life: tokio::task::JoinHandle<()>,
 }
 
 /// Starts a device that describes itself as `info` and answers envelopes in turn.
@@ -36,12 +38,16 @@ async fn fake(info: Value, answers: Vec<Answer>) -> Fake {
     let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
     let posts: Arc<Mutex<Vec<String>>> = Arc::default();
     let seen = posts.clone();
-    tokio::spawn(async move {
+    let life = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(serve(stream, info.clone(), answers.clone(), seen.clone()));
         }
     });
-    Fake { address, posts }
+    Fake {
+        address,
+        posts,
+        life,
+    }
 }
 
 async fn serve(
@@ -136,6 +142,7 @@ impl Bench {
         let old = sample::OLD.pack(&product, 0, &key).unwrap();
         let mut options = Options::new(dir.path().join("home"));
         options.mdns = false;
+        options.patience = Some(Duration::from_millis(200));
         let airlift = Airlift::open(options).await.unwrap();
         let public = dir.path().join("k.pub.pem");
         airlift_release::keys::write_public(&public, &key.public()).unwrap();
@@ -209,6 +216,30 @@ async fn a_device_that_is_busy_says_who_updates_it() {
     let error = job.error.unwrap();
     assert_eq!((job.end, error.code.as_str()), (Some(End::Failed), "busy"));
     assert_eq!(error.message, "Updated by 10.0.0.7.");
+}
+
+#[tokio::test]
+async fn a_command_does_not_wait_for_ever_for_a_device_that_went_away() {
+    let bench = Bench::new("fake-away").await;
+    let device = fake(bench.before.clone(), vec![]).await;
+    bench
+        .airlift
+        .add_device(&device.address.to_string())
+        .await
+        .unwrap();
+    device.life.abort();
+    let id = bench.release.id().to_string();
+    let started = bench.airlift.start_update(&[ID.into()], &id, false).await;
+    let job = bench.airlift.wait_for(started.unwrap()[0]);
+    // Discovery takes some seconds to be sure that it is gone.
+    let job = tokio::time::timeout(Duration::from_secs(30), job).await;
+    let job = job.expect("it ends").unwrap();
+    let code = job.error.map(|error| error.code);
+    assert_eq!(
+        (job.end, code.as_deref()),
+        (Some(End::Failed), Some("not_seen_again"))
+    );
+    assert!(device.posts.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

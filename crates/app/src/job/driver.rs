@@ -134,6 +134,14 @@ impl Driver {
     /// Waits until the device is online and it is the job's turn, then begins.
     async fn wait(&mut self) {
         let mut changes = self.shared.discovery.subscribe();
+        let patience = self.shared.patience;
+        let patience = async {
+            match patience {
+                Some(patience) => sleep(patience).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(patience);
         let device = loop {
             let seen = self.seen().filter(|seen| seen.online);
             let news = self.live.state().set_away(seen.is_none());
@@ -147,6 +155,11 @@ impl Driver {
                 // A change, or news that some were missed: look again either way.
                 _ = changes.recv() => {}
                 () = self.live.cancel.cancelled() => return self.apply(Input::Cancel).await,
+                () = &mut patience => {
+                    let code = ErrorCode::NotSeenAgain.as_str();
+                    let message = "the device went away before its turn";
+                    return self.apply(Input::Refused { code, message }).await;
+                }
             }
         };
         let turn = tokio::select! {
