@@ -116,8 +116,11 @@ impl Driver {
                 }
                 Next::Look { every } => {
                     self.look().await;
-                    // A cancellation comes too late now, and must not make this spin.
-                    sleep(every).await;
+                    let over = matches!(self.live.state().next(), Next::Over);
+                    if !over {
+                        // A cancellation comes too late now, and must not make this spin.
+                        sleep(every).await;
+                    }
                 }
                 // Listening is part of attaching.
                 Next::Listen => {
