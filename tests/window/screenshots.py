@@ -34,11 +34,11 @@ class Album:
         """Runs the command line on the home."""
         return self.desk.airlift(self.home, *args)
 
-    def pack(self, version, sequence, of="1.1.0"):
+    def pack(self, version, sequence, of="1.1.0", files=None):
         """Makes a release and returns its file."""
         path = self.desk.dir / f"{PRODUCT}-{version}.airlift"
         args = ["pack", "--product", PRODUCT, "--version", version, "--sequence", sequence]
-        args += ["--app", FIXTURES / f"demo-{of}.bin", "--files", FIXTURES / "files" / of]
+        args += ["--app", FIXTURES / f"demo-{of}.bin", "--files", FIXTURES / "files" / (files or of)]
         self.airlift(*args, "--key", self.key, "-o", path)
         return path
 
@@ -105,14 +105,10 @@ class Album:
         options = self.window.all(css("releaseOption"))
         next(each for each in options if version in each.text).click()
 
-    def jobs(self):
-        """All jobs that the app tells of."""
-        return self.window.run("return window.__TAURI_INTERNALS__.invoke('snapshot')")["jobs"]
-
     def wait_for_ends(self, seconds=240):
         """Waits until no job runs, for the page too."""
-        self.window.wait(lambda: all(j["end"] for j in self.jobs()), "an end of all jobs", seconds)
-        self.window.wait(lambda: not self.window.all(css("deviceCancel")), "an end in the list")
+        running = css("deviceRow", ' [role="progressbar"]')
+        self.window.wait(lambda: not self.window.all(running), "an end of all jobs", seconds)
 
     # Pictures.
 
@@ -125,6 +121,8 @@ class Album:
             theme,
         )
         self.window.resize(*size)
+        # No tooltip, and nothing under the pointer.
+        self.window.point(1, size[1] - 1)
         self.window.wait(
             lambda: self.window.run(
                 "return [innerWidth, innerHeight, document.documentElement.dataset.theme]"
@@ -160,7 +158,8 @@ class Album:
         self.home.joinpath("keys").mkdir(exist_ok=True)
         self.airlift("key", "new", self.key)
         self.airlift("key", "trust", self.key.with_suffix(".pub.pem"))
-        self.old, new, bad = self.pack("1.0.0", 1, "1.0.0"), self.pack("1.1.0", 2), self.pack("1.2.0", 3)
+        self.old, new = self.pack("1.0.0", 1, of="1.0.0"), self.pack("1.1.0", 2)
+        bad = self.pack("1.2.0", 3, files="1.0.0")
 
         slow = ["--rate", 16_000]
         self.devices(6, *slow)

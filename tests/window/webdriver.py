@@ -113,6 +113,12 @@ class Session:
         source = {"type": "key", "id": "keyboard", "actions": actions}
         self._call("POST", "/actions", {"actions": [source]})
 
+    def point(self, x, y):
+        """Moves the pointer."""
+        move = {"type": "pointerMove", "x": x, "y": y, "origin": "viewport", "duration": 0}
+        source = {"type": "pointer", "id": "mouse", "actions": [move]}
+        self._call("POST", "/actions", {"actions": [source]})
+
     def _wrap(self, value):
         if isinstance(value, dict):
             if ELEMENT in value:
