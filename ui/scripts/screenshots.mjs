@@ -27,6 +27,7 @@ const TYPES = {
 const STATES = [
   'first-start',
   'empty',
+  'virtual',
   'devices',
   'updating',
   'done',

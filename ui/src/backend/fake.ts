@@ -347,7 +347,7 @@ export class FakeBackend implements Backend {
   async startVirtualDevices(count: number): Promise<void> {
     this.calls.push(['startVirtualDevices', count]);
     if (this.#world.keys.length === 0) this.#addKey(KEY);
-    const spec = { product: 'airlift-demo', appSize: 191_088, filesSize: 24_576 };
+    const spec = { product: 'virtual-c9c8ae8270e77350', appSize: 191_088, filesSize: 24_576 };
     const old = makeRelease({ ...spec, version: '1.0.0', sequence: 1, age: 60 });
     for (const release of [old, makeRelease({ ...spec, version: '1.1.0', sequence: 2, age: 30 })])
       this.#add(release);

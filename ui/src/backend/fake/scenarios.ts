@@ -70,6 +70,16 @@ export const SCENARIOS: Record<string, Scenario> = {
   empty: {
     world: () => ({ ...workshop(), devices: [], history: [] }),
   },
+  virtual: {
+    world: emptyWorld,
+    async act({ app, backend, devices, pass }) {
+      await backend.startVirtualDevices(2);
+      await pass(10);
+      await backend.startUpdate(['vd-1'], app.releases[0]?.id ?? '', false);
+      devices.active = 'vd-1';
+      await pass(2600);
+    },
+  },
   devices: {
     world: workshop,
     act(stage) {
