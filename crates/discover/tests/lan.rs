@@ -1,76 +1,19 @@
 //! The whole of it on loopback: real announcements, real connections, devices that are not real.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use airlift_discover::announce::{Announcement, Announcer, Txt};
 use airlift_discover::{
-    Change, Config, DeviceId, DeviceInfo, Discovery, Error, Interfaces, Remembered, Source,
+    Change, Config, DeviceId, Discovery, Error, Interfaces, Remembered, Source,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 use tokio::sync::broadcast::Receiver;
 use tokio::time::{Instant, timeout_at};
 
-/// An id that no other run and no device has.
-fn unique_id(name: &str) -> DeviceId {
-    let nanos = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
-    format!("test-{name}-{}-{nanos}", std::process::id())
-        .parse()
-        .unwrap()
-}
+#[path = "common/fake_device.rs"]
+mod fake_device;
 
-fn info(id: &DeviceId) -> DeviceInfo {
-    let slot = r#"{"slot":"ota_0","state":"valid","version":"1.0.0","sequence":1}"#;
-    let json = format!(
-        r#"{{"schema":1,"id":"{id}","name":"","product":"test","chip":"esp32c3",
-            "flash_size":4194304,"running":{slot},"slots":[{slot}],"trust":null,
-            "bootloader_rollback":false,"updater":{{"state":"idle"}},"last_update":null,
-            "uptime_ms":1,"free_memory":1}}"#
-    );
-    DeviceInfo::parse(json.as_bytes()).unwrap()
-}
-
-/// A device as far as a probe can tell; its port closes when it is dropped.
-struct FakeDevice {
-    addr: SocketAddr,
-    info: Arc<Mutex<DeviceInfo>>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl FakeDevice {
-    async fn start(id: &DeviceId) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        let info = Arc::new(Mutex::new(info(id)));
-        let (booted, shown) = (Instant::now(), info.clone());
-        let task = tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let mut head = [0; 1024];
-                let length = stream.read(&mut head).await.unwrap_or(0);
-                assert!(head[..length].starts_with(b"GET /v1/device HTTP/1.1\r\n"));
-                let mut info = shown.lock().unwrap().clone();
-                info.uptime_ms = booted.elapsed().as_millis().try_into().unwrap();
-                let json = serde_json::to_string(&info).unwrap();
-                let answer = format!(
-                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
-                     Content-Length: {}\r\n\r\n{json}",
-                    json.len()
-                );
-                let _ = stream.write_all(answer.as_bytes()).await;
-            }
-        });
-        Self { addr, info, task }
-    }
-}
-
-impl Drop for FakeDevice {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
+use fake_device::{FakeDevice, info, unique_id};
 
 /// Waits for the change of that device that `wanted` accepts.
 async fn change(
@@ -132,7 +75,7 @@ async fn an_announced_device_appears_changes_dies_and_comes_back_elsewhere() {
     let discovery = Discovery::start(config);
     let mut changes = discovery.subscribe();
 
-    let device = FakeDevice::start(&id).await;
+    let device = FakeDevice::start(&id, "127.0.0.1:0").await;
     let announcer = Announcer::start(Interfaces::LoopbackOnly).unwrap();
     let txt = Txt::from(&info(&id));
     let mut announcement = announcer
@@ -168,7 +111,7 @@ async fn an_announced_device_appears_changes_dies_and_comes_back_elsewhere() {
     assert!(!discovery.device(id.as_str()).unwrap().online);
 
     drop(announcement);
-    let device = FakeDevice::start(&id).await;
+    let device = FakeDevice::start(&id, "127.0.0.1:0").await;
     let announcement = announcer
         .announce(id.as_str(), device.addr.port(), &txt)
         .unwrap();
@@ -194,7 +137,7 @@ async fn an_announced_device_appears_changes_dies_and_comes_back_elsewhere() {
 #[tokio::test]
 async fn a_manual_address_needs_no_mdns() {
     let id = unique_id("manual");
-    let device = FakeDevice::start(&id).await;
+    let device = FakeDevice::start(&id, "127.0.0.1:0").await;
     let config = Config {
         interfaces: Interfaces::LoopbackOnly,
         mdns: false,
@@ -224,7 +167,7 @@ async fn a_manual_address_needs_no_mdns() {
 #[tokio::test]
 async fn a_remembered_device_is_listed_at_once_and_found_where_it_was() {
     let id = unique_id("remembered");
-    let device = FakeDevice::start(&id).await;
+    let device = FakeDevice::start(&id, "127.0.0.1:0").await;
     let config = Config {
         interfaces: Interfaces::LoopbackOnly,
         mdns: false,
