@@ -41,9 +41,9 @@ pub(crate) fn open(app: &AppHandle) -> tauri::Result<WebviewWindow> {
     let events = airlift.subscribe();
     let settings = tauri::async_runtime::block_on(airlift.snapshot());
     let settings = settings.ok().map(|snapshot| snapshot.settings);
-    let config = app.config().app.windows.iter();
-    let config = config.filter(|window| window.label == LABEL);
-    let config = config.cloned().next().unwrap_or_default();
+    let mut configured = app.config().app.windows.iter();
+    let config = configured.find(|window| window.label == LABEL);
+    let config = config.cloned().unwrap_or_default();
     let window = build(app, &config, settings.as_ref())?;
     tauri::async_runtime::spawn(follow(window.clone(), events, settings));
     Ok(window)
