@@ -272,12 +272,13 @@ fn with_torn_state(word: u32, marked: bool) -> serde_json::Value {
                 .iter()
                 .position(|e| e.state == ImageState::New);
             let at = layout(&nor.snapshot(), SlotId::Ota0).otadata_offset(n.unwrap());
-            let mut flash = nor.lock();
-            flash.overwrite(at + 24, &word.to_le_bytes()).unwrap();
-            if marked {
-                flash.overwrite(at + 4, &[0xFE]).unwrap();
+            {
+                let mut flash = nor.lock();
+                flash.overwrite(at + 24, &word.to_le_bytes()).unwrap();
+                if marked {
+                    flash.overwrite(at + 4, &[0xFE]).unwrap();
+                }
             }
-            drop(flash);
             let info = after_restart(&bench, 1).await;
             assert_eq!(bench.ended(), None);
             info
@@ -405,7 +406,7 @@ fn a_cut_in_a_long_file_costs_its_last_chunks_and_not_the_file() {
             .unwrap();
         assert_eq!(bench.ended(), Some(Ending::PowerLost));
         let first = bench.host().requests();
-        let first = first.iter().filter(|r| r.path.contains("blobs")).last();
+        let first = first.iter().rfind(|r| r.path.contains("blobs"));
         let start = first.unwrap().range.as_ref().unwrap().start;
         assert!(start >= least * 4096, "{start} of {least} chunks");
         nor.clear_hook();
