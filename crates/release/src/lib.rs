@@ -6,7 +6,7 @@
 //! | Want | Use |
 //! | --- | --- |
 //! | a key | [`SigningKey::generate`], [`SigningKey::to_pem`], [`keys::write_private`] |
-//! | a release from an image and a folder | [`pack`] with [`PackOptions`] |
+//! | a release from an image and a folder | [`pack()`] with [`PackOptions`] |
 //! | a file from a release | [`Release::to_file`] |
 //! | a release from a file | [`UnverifiedRelease::read`], then [`UnverifiedRelease::verify`] |
 //! | a look at a file whose signer is not known | [`inspect()`] |

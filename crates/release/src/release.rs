@@ -13,7 +13,7 @@ use bytes::Bytes;
 /// The envelope's name in a release file.
 pub(crate) const MANIFEST_MEMBER: &str = "manifest.cose";
 
-/// A release: made by [`crate::pack`] or [`crate::resign`], or verified on opening. Cheap to clone.
+/// A release: made by [`crate::pack()`] or [`crate::resign()`], or verified on opening. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     pub(crate) id: Digest,

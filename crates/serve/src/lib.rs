@@ -32,7 +32,7 @@
 //! # }
 //! ```
 //!
-//! [`router`] alone is the whole meaning of the server, for tests and for other listeners.
+//! [`router()`] alone is the whole meaning of the server, for tests and for other listeners.
 //! [`Server`] adds what a LAN asks for: [`Limits`] on connections and on every wait, and a stop that
 //! an idle connection cannot hold up. [`observer`] tells who fetched what.
 //!
