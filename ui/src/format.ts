@@ -48,6 +48,12 @@ export function ago(now: number, then: number | null): string {
   return now - then < 10 ? 'just now' : `${span(now - then)} ago`;
 }
 
+/** When a device last answered. One that is online did within seconds; its time is that of its
+ * last news. */
+export function seen(now: number, device: { online: boolean; lastSeen: number | null }): string {
+  return device.online ? 'just now' : ago(now, device.lastSeen);
+}
+
 const DATE = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
 const TIME = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
 
