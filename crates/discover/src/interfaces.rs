@@ -25,6 +25,8 @@ pub enum Interfaces {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Network {
     interface: String,
+    /// An adapter that was replugged has its old name, and multicast groups to join again.
+    index: Option<u32>,
     ip: IpAddr,
     prefix: u8,
 }
@@ -47,6 +49,7 @@ impl Interfaces {
                     IfAddr::V4(v4) => v4.prefixlen,
                     IfAddr::V6(v6) => v6.prefixlen,
                 },
+                index: interface.index,
                 interface: interface.name,
             })
             .collect())
@@ -128,6 +131,7 @@ mod tests {
     fn network(ip: &str, prefix: u8) -> Network {
         Network {
             interface: "test0".into(),
+            index: Some(2),
             ip: ip.parse().unwrap(),
             prefix,
         }
