@@ -1,6 +1,7 @@
 //! Two hosts with cables between them: network namespaces and pairs of virtual Ethernet interfaces.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -125,6 +126,27 @@ impl Lab {
             command.env(INTERFACES, interfaces);
         }
         command
+    }
+}
+
+/// Deletes what runs left behind that were killed and could not clean up.
+pub fn sweep() {
+    let Ok(names) = std::fs::read_dir("/run/netns") else {
+        return;
+    };
+    for name in names
+        .flatten()
+        .filter_map(|e| e.file_name().into_string().ok())
+    {
+        // As `Lab::new` names them.
+        let mut parts = name.split('-');
+        let ours = parts.next() == Some("airlift");
+        let pid = parts.nth(1).and_then(|pid| pid.parse::<u32>().ok());
+        if let Some(pid) = pid.filter(|_| ours)
+            && !Path::new(&format!("/proc/{pid}")).exists()
+        {
+            let _ = ip(&["netns", "delete", &name]);
+        }
     }
 }
 

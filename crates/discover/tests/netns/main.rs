@@ -72,6 +72,7 @@ fn devices_on_another_host_are_found_lost_and_found_again() {
         eprintln!("skipped: no network namespaces here: {reason}");
         return;
     }
+    lab::sweep();
     let failed: Vec<&str> = std::thread::scope(|scope| {
         let running: Vec<_> = SCENARIOS
             .iter()
