@@ -75,6 +75,12 @@ export class DevicesView {
 
   readonly updatable = $derived([...this.checked].filter((id) => this.#canStart(id)));
 
+  readonly #startable = $derived.by(() => this.visible.filter((id) => this.#canStart(id)));
+  /** Whether all that can be updated are checked. */
+  readonly allChecked = $derived.by(
+    () => this.#startable.length > 0 && this.#startable.every((id) => this.checked.has(id)),
+  );
+
   /** Why `Update` is off; `null` when it is on. */
   readonly updateOff = $derived.by(() => {
     if (this.app.releases.length === 0) return 'There is no release yet. Drop one on the window.';
@@ -131,10 +137,9 @@ export class DevicesView {
 
   /** Checks every visible device that can be updated; with all of them checked, checks none. */
   toggleAll(): void {
-    const can = this.visible.filter((id) => this.#canStart(id));
-    const all = can.length > 0 && can.every((id) => this.checked.has(id));
+    const all = this.allChecked;
     this.checked.clear();
-    if (!all) for (const id of can) this.checked.add(id);
+    if (!all) for (const id of this.#startable) this.checked.add(id);
   }
 
   uncheckAll(): void {

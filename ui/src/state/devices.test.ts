@@ -77,8 +77,13 @@ describe('the list of devices', () => {
     view.toggleAll();
     expect([...view.checked]).toEqual(['kitchen', 'lamp-9', 'lamp-10', 'porch']);
     expect(updateLabel(view)).toBe('Update 4');
+    expect(view.allChecked).toBe(true);
+    view.toggle('porch');
+    expect(view.allChecked).toBe(false);
+    view.toggle('porch');
     view.toggleAll();
     expect(view.checked.size).toBe(0);
+    expect(view.allChecked).toBe(false);
   });
 
   it('checks a range with shift', () => {
