@@ -13,6 +13,8 @@ from harness import FIXTURES, Desk, css
 from webdriver import ESCAPE
 
 SIZES = ((1440, 900), (800, 600))
+# As it opens, for the README.
+README = (1100, 720)
 THEMES = ("light", "dark")
 PRODUCT = "fieldlog"
 
@@ -134,9 +136,9 @@ class Album:
         frame = "return new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
         self.window.run(frame)
 
-    def take(self, state, moving=False):
+    def take(self, state, moving=False, sizes=SIZES):
         """Pictures of a state: each theme, each size."""
-        for size in SIZES:
+        for size in sizes:
             for theme in THEMES:
                 self.look(theme, size)
                 path = self.out / f"{state}-{theme}-{size[0]}x{size[1]}.png"
@@ -178,7 +180,7 @@ class Album:
         self.select(names[0])
         self.take("devices")
 
-        for name in names[1:4]:
+        for name in names[1:3]:
             self.row(name).find(css("deviceCheck")).click()
         self.take("devices-checked")
         self.find("updateSelected").click()
@@ -187,7 +189,7 @@ class Album:
         self.find("chunkMap")
         enough = lambda: int(self.find("chunkMap").attribute("data-done")) > 16
         self.window.wait(enough, "a third of the chunks", 60)
-        self.take("updating", moving=True)
+        self.take("updating", moving=True, sizes=(README, *SIZES))
         self.find("deviceRow", '[data-online="false"] ' + css("deviceCancel")).click()
         self.wait_for_ends()
         self.select(names[1])
