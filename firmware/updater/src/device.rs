@@ -5,13 +5,15 @@
 //! task that runs [`Runner::run`] and a few that accept connections and call [`Device::serve`];
 //! a virtual device does the same on a single-threaded runtime.
 
+mod answer;
 mod http;
 mod info;
 mod json;
+mod request;
 mod runner;
 
-pub use http::MAX_REQUEST_HEAD;
 pub use info::{Identity, Info, SlotInfo};
+pub use request::MAX_REQUEST_HEAD;
 pub use runner::{Config, Exit, Health, Parts, Runner};
 
 use crate::event::{ChunkState, Event, Observer, PartName, Phase};

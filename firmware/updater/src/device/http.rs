@@ -1,18 +1,17 @@
 //! The device's HTTP API (RFC 9112): one request a connection.
 
+use super::answer::{Refusal, busy, error, line, refuse, send, stream_head};
 use super::json::{Fixed, Json};
-use super::{Device, HOST_PORT, Status};
+use super::request::{MAX_REQUEST_HEAD, Method, Request, host_of, read_head};
+use super::{Device, Status};
 use crate::event::Event;
 use crate::platform::{Clock, Connection, NetError, within};
 use airlift_wire::digest::{Hasher, parse_hex};
 use airlift_wire::limits::MAX_ENVELOPE;
 use airlift_wire::{Digest, ErrorCode};
-use core::fmt::Write as _;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use embassy_sync::pubsub::WaitResult;
 
-/// Longest request line and fields.
-pub const MAX_REQUEST_HEAD: usize = 1024;
 /// How long a client may take to send its request.
 const REQUEST_MS: u32 = 5_000;
 /// How long a client may take to read what is written to it at once.
@@ -21,139 +20,11 @@ const WRITE_MS: u32 = 5_000;
 /// of it escaped.
 const MAX_ANSWER: usize = 4096;
 
-/// An answer that is an error.
-struct Refusal {
-    status: &'static str,
-    code: ErrorCode,
-    message: &'static str,
-}
-
-const fn refuse(status: &'static str, code: ErrorCode, message: &'static str) -> Refusal {
-    Refusal {
-        status,
-        code,
-        message,
-    }
-}
-
 const MALFORMED: Refusal = refuse(
     "400 Bad Request",
     ErrorCode::BadRequest,
     "the request is malformed",
 );
-
-#[derive(Debug, PartialEq, Eq)]
-enum Method {
-    Get,
-    Post,
-    Other,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Request<'h> {
-    method: Method,
-    path: &'h str,
-    query: &'h str,
-    content_length: Option<usize>,
-    is_cose: bool,
-    has_origin: bool,
-}
-
-impl<'h> Request<'h> {
-    /// Parses a head that ends in an empty line.
-    fn parse(head: &'h [u8]) -> Option<Self> {
-        let text = core::str::from_utf8(head).ok()?.strip_suffix("\r\n\r\n")?;
-        let mut lines = text.split("\r\n");
-        let mut words = lines.next()?.split(' ');
-        let (method, target, version) = (words.next()?, words.next()?, words.next()?);
-        if words.next().is_some() || !version.starts_with("HTTP/1.") || !target.starts_with('/') {
-            return None;
-        }
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let mut request = Self {
-            method: match method {
-                "GET" => Method::Get,
-                "POST" => Method::Post,
-                _ => Method::Other,
-            },
-            path,
-            query,
-            content_length: None,
-            is_cose: false,
-            has_origin: false,
-        };
-        for line in lines {
-            let (name, value) = line.split_once(':')?;
-            let value = value.trim_matches([' ', '\t']);
-            if name.eq_ignore_ascii_case("content-length") {
-                if !value.bytes().all(|b| b.is_ascii_digit()) || request.content_length.is_some() {
-                    return None;
-                }
-                request.content_length = Some(value.parse().ok()?);
-            } else if name.eq_ignore_ascii_case("transfer-encoding") {
-                return None;
-            } else if name.eq_ignore_ascii_case("content-type") {
-                request.is_cose = value.eq_ignore_ascii_case("application/cose");
-            } else if name.eq_ignore_ascii_case("origin") {
-                request.has_origin = true;
-            }
-        }
-        Some(request)
-    }
-
-    fn parameter(&self, name: &str) -> Option<&'h str> {
-        self.query.split('&').find_map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (key == name).then_some(value)
-        })
-    }
-}
-
-/// Undoes percent-encoding (RFC 3986 section 2.1) into `out`.
-fn decode<'o>(text: &str, out: &'o mut [u8]) -> Option<&'o str> {
-    let mut bytes = text.bytes();
-    let mut len = 0;
-    while let Some(byte) = bytes.next() {
-        let byte = if byte == b'%' {
-            let pair = [
-                bytes.next()?.to_ascii_lowercase(),
-                bytes.next()?.to_ascii_lowercase(),
-            ];
-            parse_hex::<1>(core::str::from_utf8(&pair).ok()?)?[0]
-        } else {
-            byte
-        };
-        *out.get_mut(len)? = byte;
-        len += 1;
-    }
-    core::str::from_utf8(out.get(..len)?).ok()
-}
-
-/// The host's address from `from=http://HOST:PORT`; HOST must be the peer's own address, or a
-/// stranger could make the device call somebody else.
-fn host_of(from: Option<&str>, peer: SocketAddr) -> Option<SocketAddr> {
-    let peer_ip = peer.ip().to_canonical();
-    let Some(from) = from else {
-        let mut to = peer;
-        to.set_ip(peer_ip);
-        to.set_port(HOST_PORT);
-        return Some(to);
-    };
-    let mut buf = [0; 80];
-    let url = decode(from, &mut buf)?.strip_prefix("http://")?;
-    let authority = url.strip_suffix('/').unwrap_or(url);
-    let host = authority.parse::<SocketAddr>().ok().or_else(|| {
-        authority
-            .parse::<IpAddr>()
-            .ok()
-            .map(|ip| SocketAddr::new(ip, 80))
-    })?;
-    // The peer's own address: a link-local one is of no use without its scope.
-    let mut to = peer;
-    to.set_ip(peer_ip);
-    to.set_port(host.port());
-    (host.ip().to_canonical() == peer_ip).then_some(to)
-}
 
 /// A connection that is given up when the other side does not take what is written: the device
 /// answers few at a time, and a client that is gone without a word must not keep one of them.
@@ -445,25 +316,6 @@ impl Drop for Claim<'_> {
     }
 }
 
-async fn read_head<C: Connection>(
-    connection: &mut C,
-    head: &mut [u8; MAX_REQUEST_HEAD],
-) -> Result<Option<(usize, usize)>, NetError> {
-    let mut filled = 0;
-    while filled < head.len() {
-        let n = connection.read(&mut head[filled..]).await?;
-        if n == 0 || n > head.len() - filled {
-            return Err(NetError);
-        }
-        let from = filled.saturating_sub(3);
-        filled += n;
-        if let Some(at) = head[from..filled].windows(4).position(|w| w == b"\r\n\r\n") {
-            return Ok(Some((from + at + 4, filled)));
-        }
-    }
-    Ok(None)
-}
-
 async fn watch<C: Connection>(
     device: &Device,
     connection: &mut C,
@@ -495,106 +347,14 @@ async fn watch<C: Connection>(
     }
 }
 
-async fn line<C: Connection>(connection: &mut C, event: &Event) -> Result<(), NetError> {
-    let mut text = Fixed::<320>::new();
-    event.write_json(&mut text).map_err(|_| NetError)?;
-    text.write_str("\n").map_err(|_| NetError)?;
-    connection.write_all(text.bytes()).await
-}
-
-async fn stream_head<C: Connection>(connection: &mut C) -> Result<(), NetError> {
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\
-                Cache-Control: no-store\r\nConnection: close\r\n\r\n";
-    connection.write_all(head.as_bytes()).await
-}
-
-async fn send<C: Connection>(
-    connection: &mut C,
-    status: &str,
-    body: &[u8],
-) -> Result<(), NetError> {
-    let mut head = Fixed::<192>::new();
-    let len = body.len();
-    write!(
-        head,
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len}\r\n\
-         Cache-Control: no-store\r\nConnection: close\r\n\r\n"
-    )
-    .map_err(|_| NetError)?;
-    connection.write_all(head.bytes()).await?;
-    connection.write_all(body).await
-}
-
-async fn error<C: Connection>(connection: &mut C, refusal: Refusal) -> Result<(), NetError> {
-    let mut body = Fixed::<256>::new();
-    let Refusal {
-        status,
-        code,
-        message,
-    } = refusal;
-    write!(body, "{{\"code\":\"{code}\",\"message\":\"{message}\"}}").map_err(|_| NetError)?;
-    send(connection, status, body.bytes()).await
-}
-
-async fn busy<C: Connection>(connection: &mut C, job: &super::Job) -> Result<(), NetError> {
-    let mut body = Fixed::<320>::new();
-    let (release, by) = (job.release, job.by.ip());
-    write!(
-        body,
-        "{{\"code\":\"busy\",\"message\":\"the device is being updated by {by}\",\
-         \"release\":\"{release}\",\"by\":\"{by}\"}}"
-    )
-    .map_err(|_| NetError)?;
-    send(connection, "409 Conflict", body.bytes()).await
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::Hasty;
     use super::*;
     use embassy_futures::block_on;
-    use proptest::prelude::*;
 
     fn peer() -> SocketAddr {
         "10.0.0.5:50000".parse().unwrap()
-    }
-
-    #[test]
-    fn from_must_be_the_peers_own_address() {
-        let host = |from| host_of(from, peer()).map(|h| std::format!("{h}"));
-        assert_eq!(host(None).as_deref(), Some("10.0.0.5:7410"));
-        assert_eq!(
-            host(Some("http://10.0.0.5:8000")).as_deref(),
-            Some("10.0.0.5:8000")
-        );
-        assert_eq!(
-            host(Some("http%3A%2F%2F10.0.0.5%3a8000/")).as_deref(),
-            Some("10.0.0.5:8000")
-        );
-        assert_eq!(
-            host(Some("http://10.0.0.5")).as_deref(),
-            Some("10.0.0.5:80")
-        );
-        for bad in [
-            "http://10.0.0.6:8000",
-            "https://10.0.0.5",
-            "10.0.0.5:1",
-            "http://host:1",
-            "%",
-        ] {
-            assert_eq!(host(Some(bad)), None, "{bad}");
-        }
-        let mapped: SocketAddr = "[::ffff:10.0.0.5]:1".parse().unwrap();
-        assert!(host_of(Some("http://10.0.0.5:8000"), mapped).is_some());
-    }
-
-    #[test]
-    fn the_scope_of_a_link_local_peer_is_kept() {
-        let peer: SocketAddr = "[fe80::5%3]:50000".parse().unwrap();
-        let host: SocketAddr = "[fe80::5%3]:8000".parse().unwrap();
-        assert_eq!(host_of(Some("http://[fe80::5]:8000"), peer), Some(host));
-        let host = host_of(None, peer).unwrap();
-        assert_eq!(host, "[fe80::5%3]:7410".parse().unwrap());
     }
 
     /// A client that sends `request`; what it is sent goes to `answer`, or nowhere, for ever.
@@ -690,31 +450,5 @@ mod tests {
         let answer = std::string::String::from_utf8(client.answer.unwrap()).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
         assert!(answer.ends_with("\"free_memory\":4294967295}"));
-    }
-
-    #[test]
-    fn requests_that_could_be_read_in_two_ways_are_refused() {
-        for head in [
-            "GET /v1/device\r\n\r\n",
-            "GET  /v1/device HTTP/1.1\r\n\r\n",
-            "GET http://x/ HTTP/1.1\r\n\r\n",
-            "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
-            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
-            "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-        ] {
-            assert_eq!(Request::parse(head.as_bytes()), None, "{head:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_head_is_parsed_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Request::parse(&bytes);
-        }
-
-        #[test]
-        fn any_query_is_decoded_or_refused(text in "[ -~]{0,90}") {
-            let _ = host_of(Some(&text), peer());
-        }
     }
 }
