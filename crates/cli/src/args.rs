@@ -285,6 +285,10 @@ pub struct Serve {
     /// Address to listen on; default: port 7410, or the next free one, on the local addresses
     #[arg(long, value_name = "ADDR:PORT")]
     pub bind: Option<SocketAddr>,
+    /// Serve it also to boards that check no signature (512-byte chunks, /updatemeta): anyone on the
+    /// network can then put other code on them
+    #[arg(long)]
+    pub plain: bool,
 }
 
 #[derive(Debug, ClapArgs)]

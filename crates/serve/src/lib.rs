@@ -60,6 +60,7 @@ mod connection;
 mod error;
 mod listen;
 mod observe;
+mod plain;
 mod range;
 mod refusal;
 mod router;
@@ -72,6 +73,7 @@ pub use self::{
     error::Error,
     listen::{DEFAULT_PORT, PORTS_TRIED, bind, bind_from},
     observe::{Observations, Observer, Served, observer},
+    plain::{PLAIN_CHUNK, PlainError, PlainRelease},
     router::{observed_router, router},
     server::{Limits, Server},
     store::{DEFAULT_STORE_LIMIT, MemoryStore, Store},

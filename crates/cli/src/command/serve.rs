@@ -8,7 +8,9 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupts;
 use crate::output;
 use airlift_release::{Release, UnverifiedRelease};
-use airlift_serve::{DEFAULT_PORT, Limits, MemoryStore, Server, bind, bind_from, router};
+use airlift_serve::{
+    DEFAULT_PORT, Limits, MemoryStore, PlainRelease, Server, bind, bind_from, router,
+};
 use airlift_wire::ErrorCode;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -22,14 +24,24 @@ pub fn run(args: Serve) -> Result<u8, Failure> {
         Some(address) => vec![bind(address)?],
         None => on_local_addresses()?,
     };
+    let plain = args.plain.then(|| plain(&release)).transpose()?;
     let servers = listeners
         .into_iter()
-        .map(|listener| Server::start(listener, router(store.clone()), Limits::default()))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|listener| {
+            let mut routes = router(store.clone());
+            if let Some(plain) = &plain {
+                let address = listener
+                    .local_addr()
+                    .map_err(|error| Failure::new(ErrorCode::CannotListen, error.to_string()))?;
+                routes = routes.merge(plain.clone().router(address));
+            }
+            Ok(Server::start(listener, routes, Limits::default())?)
+        })
+        .collect::<Result<Vec<_>, Failure>>()?;
     super::block_on(async {
         // Before anything is printed: who waits for the lines may end this at once.
         let mut interrupts = Interrupts::new()?;
-        announce(&release, &servers)?;
+        announce(&release, &servers, args.plain)?;
         interrupts.next().await;
         for server in servers {
             server.stop().await;
@@ -38,13 +50,28 @@ pub fn run(args: Serve) -> Result<u8, Failure> {
     })
 }
 
-fn announce(release: &Release, servers: &[Server]) -> Result<(), Failure> {
+/// The release for boards that check no signature.
+fn plain(release: &Release) -> Result<PlainRelease, Failure> {
+    let part = |part: Option<&airlift_release::Part>| part.map(|part| part.bytes().clone());
+    let plain = PlainRelease::new(part(release.app()), part(release.files()))
+        .map_err(|error| Failure::new(ErrorCode::BadTar, error.to_string()))?;
+    eprintln!(
+        "warning: --plain has no signature: anyone on the network can replace the code of the \
+         boards that use it"
+    );
+    Ok(plain)
+}
+
+fn announce(release: &Release, servers: &[Server], plain: bool) -> Result<(), Failure> {
     let manifest = release.manifest();
     let (product, version) = (&manifest.product, &manifest.version);
     output::line(&format!("Serving {product} {version} until Ctrl-C:"))?;
     for server in servers {
         let address = server.local_addr();
         output::line(&format!("http://{address}/v1/releases/{}", release.id()))?;
+        if plain {
+            output::line(&format!("http://{address}/updatemeta"))?;
+        }
     }
     Ok(())
 }

@@ -57,6 +57,53 @@ fn it_serves_the_release_at_the_url_that_it_prints_until_ctrl_c() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn the_plain_protocol_is_off_until_asked_for_and_then_says_what_is_lost() {
+    let desk = desk();
+    let mut running = desk.start("serve r.airlift --bind 127.0.0.1:0");
+    running.line();
+    let (address, _) = url(&mut running);
+    assert!(get(&address, "/updatemeta").starts_with(b"HTTP/1.1 404 "));
+    running.interrupt();
+    running.end();
+
+    let mut running = desk.start("serve r.airlift --bind 127.0.0.1:0 --plain");
+    running.line();
+    let (address, _) = url(&mut running);
+    let (_, meta) = url(&mut running);
+    assert_eq!(meta, "/updatemeta");
+    let answer = String::from_utf8(get(&address, &meta)).expect("text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    let head = head.to_ascii_lowercase();
+    assert!(
+        head.contains("content-length: ") && !head.contains("transfer-encoding"),
+        "{head}"
+    );
+    let meta: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    assert_eq!(meta["partition"], meta["update"]["partition"]);
+    let size = meta["partition"]["size"].as_u64().expect("a size");
+    assert_ne!(size % 512, 0, "clients read their first piece by the rest");
+    assert_eq!(
+        meta["partition"]["url"],
+        format!("http://{address}/chunk/part")
+    );
+    let chunk = get(&address, "/chunk/part/1");
+    assert_eq!(
+        chunk.len()
+            - chunk
+                .windows(4)
+                .position(|w| w == b"\r\n\r\n")
+                .expect("a head")
+            - 4,
+        512
+    );
+    running.interrupt();
+    let end = running.end();
+    assert!(end.err.contains("no signature"), "{}", end.err);
+}
+
 #[test]
 fn a_port_that_is_taken_is_said_so() {
     let desk = desk();
