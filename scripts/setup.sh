@@ -20,7 +20,7 @@ for group in "$@"; do
             ;;
         test)
             packages="$packages webkit2gtk-driver xvfb xauth dbus dbus-x11 imagemagick openssl"
-            packages="$packages python3 python3-venv iproute2"
+            packages="$packages python3 python3-venv iproute2 fonts-noto-core"
             ;;
         bench) packages="$packages nginx-light wrk" ;;
         firmware) packages="$packages rustc-web cargo-web rust-web-src lld-22 python3 python3-venv" ;;

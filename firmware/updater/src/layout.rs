@@ -5,8 +5,8 @@ use crate::platform::Flash;
 use airlift_wire::limits::SECTOR_SIZE;
 use airlift_wire::otadata::{self, Entry, ImageState};
 use airlift_wire::partition::{
-    self, Partition, SUBTYPE_FACTORY, SUBTYPE_OTA_0, SUBTYPE_OTADATA, TABLE_LEN, TABLE_OFFSET,
-    TYPE_APP, TYPE_DATA, Table,
+    Partition, SUBTYPE_FACTORY, SUBTYPE_OTA_0, SUBTYPE_OTADATA, TABLE_LEN, TABLE_OFFSET, TYPE_APP,
+    TYPE_DATA, Table,
 };
 use airlift_wire::state::{FIRST_ENVELOPE_SECTOR, PARTITION_LABEL};
 
@@ -109,7 +109,7 @@ impl Layout {
                 table.find(TYPE_APP, SUBTYPE_OTA_0)?,
                 table.find(TYPE_APP, SUBTYPE_OTA_0 + 1)?,
             ],
-            vfs: table.labelled(partition_label_of_files()),
+            vfs: table.labelled(FILES_LABEL),
             running,
             flash_size,
         };
@@ -173,9 +173,8 @@ impl Layout {
     }
 }
 
-const fn partition_label_of_files() -> &'static str {
-    "vfs"
-}
+/// Label of the partition that holds the file system.
+const FILES_LABEL: &str = "vfs";
 
 pub(crate) const FLASH: Failure = Failure::new(
     airlift_wire::ErrorCode::FlashFault,
@@ -204,14 +203,4 @@ pub async fn write_entry(
         .map_err(|_| FLASH)?;
     flash.read(offset, &mut back).await.map_err(|_| FLASH)?;
     if back != bytes { Err(FLASH) } else { Ok(()) }
-}
-
-/// The default partitions of a device, as [`partition::default_layout`] gives them.
-pub fn default_table(
-    flash_size: u32,
-    factory: bool,
-    out: &mut [u8; TABLE_LEN],
-) -> Result<(), partition::PartitionError> {
-    let (list, n) = partition::default_layout(flash_size, factory);
-    partition::encode(&list[..n], out)
 }
