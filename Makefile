@@ -10,13 +10,14 @@ APP := $(TARGET)/debug/airlift-desktop
 CLI := $(TARGET)/debug/airlift
 
 .PHONY: help run demo test check bench prove fuzz screenshots firmware build \
-	setup setup-test ui test-rust test-ui test-window test-firmware
+	setup setup-test ui test-rust test-ui test-window test-firmware test-mutants
 
 help:
 	@echo "make run          open the app with two virtual devices (no display: make demo)"
 	@echo "make demo         the main job on two virtual devices, in the terminal"
 	@echo "make test         set up and pass all tests"
 	@echo "make check        formatting, lints, docs, generated files, licences"
+	@echo "make test-mutants takes each defence out and requires that a test notices"
 	@echo "make bench        speed as ratios: chunk server against nginx, update against bare flash"
 	@echo "make fuzz         each fuzz target for SECONDS=60"
 	@echo "make screenshots  every state of the window, into screenshots/"
@@ -70,11 +71,16 @@ test-window: ui
 test-firmware:
 	@scripts/test-firmware.sh
 
+# A share of them: make test-mutants MUTANTS='--sample 1/10'
+test-mutants:
+	@scripts/setup.sh base
+	@tests/mutants/run.py $(MUTANTS)
+
 firmware:
 	@scripts/setup.sh firmware
 	mkdir -p $(TARGET)/firmware
-	firmware/boards/esp32c3/build.sh 1.0.0 $(TARGET)/firmware/demo-1.0.0.bin
-	firmware/boards/esp32c3/build.sh 1.1.0 $(TARGET)/firmware/demo-1.1.0.bin
+	firmware/boards/esp32c3-demo/build.sh 1.0.0 $(TARGET)/firmware/demo-1.0.0.bin
+	firmware/boards/esp32c3-demo/build.sh 1.1.0 $(TARGET)/firmware/demo-1.1.0.bin
 
 bench:
 	@scripts/setup.sh base bench
