@@ -10,7 +10,7 @@ if [ ! -x /usr/bin/cargo ] && ! rustc --print target-libdir --target riscv32imc-
     echo "skipped: no compiler for riscv32imc (Debian: rustc-web, cargo-web, rust-web-src, lld-22)"
 else
     CARGO_TARGET_DIR=$target/firmware/build ESPTOOL=$esptool \
-        firmware/boards/esp32c3/build.sh 1.1.0 "$target/firmware/demo-1.1.0.bin"
+        firmware/boards/esp32c3-demo/build.sh 1.1.0 "$target/firmware/demo-1.1.0.bin"
     "$esptool" image-info "$target/firmware/demo-1.1.0.bin" | grep -E 'Validation Hash|Checksum'
 fi
 .venv/bin/python tests/interop/image_info.py --esptool "$esptool" \
