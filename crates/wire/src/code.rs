@@ -70,6 +70,14 @@ codes! {
     HostUnreachable = "host_unreachable", "Allow inbound connections to Airlift's port in this computer's firewall.";
     /// No chunk arrived for too long.
     Stalled = "stalled", "Move the device closer to its access point and try again; what it has is kept.";
+    /// The device takes a release only after a signed statement that nothing newer exists.
+    FreshnessRequired = "freshness_required", "Send it from a computer that holds a key the device trusts, with its passphrase if it has one.";
+    /// The release is older than the newest one of its product.
+    Stale = "stale", "Send the newest release; to go back on purpose, re-sign the old one: airlift resign OLD --sequence N.";
+    /// The statement of which release is the newest cannot be read.
+    BadStatement = "bad_statement", "Update Airlift; the other end speaks another dialect.";
+    /// The statement answers no question that the device has open.
+    BadNonce = "bad_nonce", "Ask the device again; a question is good for one answer within a minute.";
     /// Another update is running on the device.
     Busy = "busy", "Wait for the running update to end, or cancel it.";
     /// Somebody cancelled.

@@ -157,10 +157,20 @@ impl<'a> Envelope<'a> {
         trusted: &[PublicKey],
         scratch: &mut [u8],
     ) -> Result<Verified<'a>, EnvelopeError> {
+        self.verify_as(EXTERNAL_AAD, trusted, scratch)
+    }
+
+    /// As [`Envelope::verify`], for a message that was signed for another purpose: `aad` names it.
+    pub(crate) fn verify_as(
+        &self,
+        aad: &[u8],
+        trusted: &[PublicKey],
+        scratch: &mut [u8],
+    ) -> Result<Verified<'a>, EnvelopeError> {
         // Two keys could share a kid; only a signature that matches decides.
         let mut result = Err(EnvelopeError::UnknownKey(self.kid));
         for key in trusted.iter().filter(|key| key.id() == self.kid) {
-            let message = sig_structure(self.protected, self.payload, scratch)?;
+            let message = sig_structure(self.protected, aad, self.payload, scratch)?;
             let matches = VerifyingKey::from_bytes(&key.0).is_ok_and(|k| {
                 k.verify_strict(message, &Signature::from_bytes(self.signature))
                     .is_ok()
@@ -188,6 +198,11 @@ impl<'a> Envelope<'a> {
 }
 
 impl<'a> Verified<'a> {
+    /// The bytes that were signed.
+    pub(crate) fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
     /// Decodes the manifest. Possible only now, since nothing unverified is ever parsed.
     pub fn manifest(&self) -> Result<Manifest<'a>, ManifestError> {
         Manifest::decode(self.payload)
@@ -209,13 +224,14 @@ impl<'a> Verified<'a> {
     }
 }
 
-fn protected_header(kid: KeyId) -> [u8; PROTECTED_LEN] {
+pub(crate) fn protected_header(kid: KeyId) -> [u8; PROTECTED_LEN] {
     let [a, b, c, d, e, f, g, h] = kid.0;
     [0xA2, 0x01, 0x27, 0x04, 0x48, a, b, c, d, e, f, g, h]
 }
 
-fn sig_structure<'s>(
+pub(crate) fn sig_structure<'s>(
     protected: &[u8],
+    aad: &[u8],
     payload: &[u8],
     scratch: &'s mut [u8],
 ) -> Result<&'s [u8], EnvelopeError> {
@@ -224,7 +240,7 @@ fn sig_structure<'s>(
     w.head(TEXT, 10)?;
     w.raw(b"Signature1")?;
     w.bytes(protected)?;
-    w.bytes(EXTERNAL_AAD)?;
+    w.bytes(aad)?;
     w.bytes(payload)?;
     let len = w.len();
     scratch.get(..len).ok_or(EnvelopeError::NoRoom)
@@ -239,7 +255,7 @@ pub fn to_be_signed<'s>(
     if payload.len() > MAX_MANIFEST {
         return Err(EnvelopeError::TooLong);
     }
-    sig_structure(&protected_header(kid), payload, scratch)
+    sig_structure(&protected_header(kid), EXTERNAL_AAD, payload, scratch)
 }
 
 /// Writes the envelope of `payload` with a signature that is already made; returns its length.

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | [`manifest`] | the signed statement: product, chip, version, sequence, parts, keys |
 //! | [`envelope`] | COSE_Sign1 (RFC 9052) around a manifest; a release's id is its SHA-256 |
+//! | [`freshness`] | the signed statement which release of a product is the newest |
 //! | [`index`] | chunk hashes and index pages |
 //! | [`tar`] | the canonical tar of a `files` part |
 //! | [`partition`], [`otadata`], [`image`] | ESP-IDF's partition table, OTA data and app image |
@@ -41,6 +42,7 @@ pub mod code;
 pub mod crc;
 pub mod digest;
 pub mod envelope;
+pub mod freshness;
 pub mod image;
 pub mod index;
 pub mod keys;

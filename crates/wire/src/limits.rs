@@ -16,6 +16,10 @@ pub const MAX_PAGES: usize = (MAX_PART_SIZE as usize).div_ceil(PAGE_CHUNKS * CHU
 pub const MAX_ENVELOPE: usize = 4080;
 /// Bytes of an envelope that are not the manifest, when the manifest takes a two-byte length.
 pub const ENVELOPE_OVERHEAD: usize = 86;
+/// Largest signed statement of freshness, in bytes: the longest of today has 231.
+pub const MAX_STATEMENT: usize = 320;
+/// Longest reason that an application gives for its own check, in bytes.
+pub const MAX_DETAIL: usize = 48;
 /// Largest manifest, in bytes.
 pub const MAX_MANIFEST: usize = MAX_ENVELOPE - ENVELOPE_OVERHEAD;
 /// Longest product name, in bytes.

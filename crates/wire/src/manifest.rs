@@ -4,7 +4,7 @@
 //! Manifest = { 0: 1,                    ; format
 //!              1: tstr,                 ; product, 1..64 bytes of [a-z0-9._-]
 //!              2: uint,                 ; chip: chip_id of the ESP image header; 0xFFFF = any, only without an app part
-//!              3: tstr,                 ; version shown to people, 1..64 bytes
+//!              3: tstr,                 ; version shown to people, 1..64 bytes, no control characters
 //!              4: uint32,               ; sequence: grows with every release of a product
 //!              5: uint,                 ; created, Unix seconds
 //!              6: Part / digest / null, ; app: carried / the one that must already run / whatever runs
@@ -14,7 +14,8 @@
 //! KeySet   = { 0: uint, 1: key, 2: [1*4 key] }
 //! ```
 //!
-//! Keys 0-7 must all be present. A decoder refuses unknown keys below 16 and skips others.
+//! Keys 0-7 must all be present. A decoder refuses unknown keys below 16 and skips others. Every key
+//! of a set must be usable ([`PublicKey::is_usable`]).
 
 use crate::cbor::{ARRAY, BYTES, CborError, KeyOrder, MAP, NULL, Reader, Writer};
 use crate::digest::Digest;
@@ -186,6 +187,12 @@ impl KeySet {
     pub fn release_keys(&self) -> &[PublicKey] {
         &self.keys[..usize::from(self.count)]
     }
+
+    /// Whether signatures of all its keys prove something. A set that is not is never encoded nor
+    /// decoded in a manifest.
+    pub fn is_usable(&self) -> bool {
+        self.root.is_usable() && self.release_keys().iter().all(PublicKey::is_usable)
+    }
 }
 
 /// Why bytes are not a manifest. Its code is `bad_manifest`.
@@ -236,6 +243,12 @@ pub fn is_product(text: &str) -> bool {
         && text
             .bytes()
             .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
+}
+
+/// Whether `text` is a version: 1 to 64 bytes without control characters, which could change what
+/// a terminal or a log shows.
+pub fn is_version(text: &str) -> bool {
+    (1..=MAX_VERSION).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 impl<'a> Manifest<'a> {
@@ -291,8 +304,11 @@ impl<'a> Manifest<'a> {
         if !is_product(self.product) {
             return Err(Field("product"));
         }
-        if !(1..=MAX_VERSION).contains(&self.version.len()) {
+        if !is_version(self.version) {
             return Err(Field("version"));
+        }
+        if !self.keys.is_none_or(|keys| keys.is_usable()) {
+            return Err(Field("keys"));
         }
         if self.chip == ANY_CHIP && self.app.carried().is_some() {
             return Err(Field("chip"));
@@ -474,6 +490,11 @@ mod tests {
         }
     }
 
+    fn key(seed: u8) -> PublicKey {
+        let key = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]);
+        PublicKey(key.verifying_key().to_bytes())
+    }
+
     fn encoded(manifest: &Manifest<'_>) -> Vec<u8> {
         let mut buf = [0; 4096];
         let len = manifest.encode(&mut buf).unwrap();
@@ -503,7 +524,7 @@ mod tests {
             pages: Pages::flat(&hashes).unwrap(),
             blocks: None,
         };
-        let keys = KeySet::new(3, PublicKey([1; 32]), &[PublicKey([2; 32])]).unwrap();
+        let keys = KeySet::new(3, key(1), &[key(2), key(3)]).unwrap();
         let manifest = Manifest {
             app: PartRef::Carried(part),
             files: PartRef::Running(Digest([4; 32])),
@@ -511,6 +532,51 @@ mod tests {
             ..small()
         };
         assert_eq!(Manifest::decode(&encoded(&manifest)), Ok(manifest));
+    }
+
+    #[test]
+    fn a_set_with_a_key_that_proves_nothing_is_refused_in_both_directions() {
+        // The neutral element: every signature (R = S*B, S) verifies under it, for any message.
+        let weak = {
+            let mut bytes = [0; 32];
+            bytes[0] = 1;
+            PublicKey(bytes)
+        };
+        let with = |root, release: &[PublicKey]| Manifest {
+            keys: KeySet::new(2, root, release),
+            ..small()
+        };
+        let good = encoded(&with(key(1), &[key(2), key(3)]));
+        assert!(Manifest::decode(&good).is_ok());
+        for (bad, place) in [
+            (with(weak, &[key(2), key(3)]), key(1)),
+            (with(key(1), &[weak, key(3)]), key(2)),
+            (with(key(1), &[key(2), weak]), key(3)),
+        ] {
+            let refused = ManifestError::Field("keys");
+            assert_eq!(bad.encode(&mut [0; 4096]), Err(refused));
+            let at = good.windows(32).position(|w| *w == place.0).unwrap();
+            let mut bytes = good.clone();
+            bytes[at..at + 32].copy_from_slice(&weak.0);
+            assert_eq!(Manifest::decode(&bytes), Err(refused));
+        }
+    }
+
+    #[test]
+    fn a_version_with_control_characters_is_refused_in_both_directions() {
+        let good = encoded(&small());
+        let at = good.windows(5).position(|w| w == b"1.0.0").unwrap();
+        for bad in ["1\n0.0", "1\x1b[2m", "1.0.\0", "1.0\u{9b}"] {
+            let manifest = Manifest {
+                version: bad,
+                ..small()
+            };
+            let refused = ManifestError::Field("version");
+            assert_eq!(manifest.encode(&mut [0; 64]), Err(refused), "{bad:?}");
+            let mut bytes = good.clone();
+            bytes[at..at + 5].copy_from_slice(bad.as_bytes());
+            assert_eq!(Manifest::decode(&bytes), Err(refused), "{bad:?}");
+        }
     }
 
     #[test]
@@ -670,8 +736,9 @@ mod tests {
         }
 
         #[test]
-        fn a_manifest_that_decodes_encodes_to_the_same_bytes(at in 0usize..35, value: u8) {
-            let mut bytes = encoded(&small());
+        fn a_manifest_that_decodes_encodes_to_the_same_bytes(with_keys: bool, at in 0usize..256, value: u8) {
+            let keys = KeySet::new(2, key(1), &[key(2), key(3)]).filter(|_| with_keys);
+            let mut bytes = encoded(&Manifest { keys, ..small() });
             let at = at % bytes.len();
             bytes[at] = value;
             if let Ok(manifest) = Manifest::decode(&bytes) {

@@ -12,21 +12,33 @@
 //!  12  end, cause, boots, tries (u8 each)         16  update sequence u32     20  update release id
 //!  52  rolled back release id                     84  epoch u32               88  root key
 //! 120  release key count u8, product length u8, name length u8, flags u8 (bit 0: has keys,
-//!      bit 1: the bootloader has rollback)
+//!      bit 1: the bootloader has rollback, bit 2: a release needs a statement of freshness)
 //! 124  four release keys                         252  product (64)           316  name (32)
 //! 348  confirmed release id                      380  reserved, zero         396  CRC-32 of 0..396
+//! ```
+//!
+//! Behind it, at byte 400 of the sector, may stand a note: what the application said about why its
+//! trial failed. A state without a valid note that carries its counter has none.
+//!
+//! ```text
+//!   0  "ALN1"              4  counter u32 of the state        8  length u8, three zeros
+//!  12  text (48)          60  CRC-32 of 0..60
 //! ```
 
 use crate::crc::crc32;
 use crate::digest::Digest;
 use crate::keys::PublicKey;
-use crate::limits::{MAX_NAME, MAX_PRODUCT, MAX_RELEASE_KEYS};
+use crate::limits::{MAX_DETAIL, MAX_NAME, MAX_PRODUCT, MAX_RELEASE_KEYS};
 use crate::manifest::{KeySet, is_product};
 
 /// Bytes of a state record.
 pub const STATE_LEN: usize = 400;
 const CRC_AT: usize = 396;
 const MAGIC: &[u8; 4] = b"ALS1";
+/// Bytes of a note, which follows the state in its sector.
+pub const NOTE_LEN: usize = 64;
+const NOTE_CRC_AT: usize = 60;
+const NOTE_MAGIC: &[u8; 4] = b"ALN1";
 /// Sector of the `airlift` partition that holds the first slot's envelope.
 pub const FIRST_ENVELOPE_SECTOR: u32 = 2;
 /// Label of the partition.
@@ -95,10 +107,12 @@ pub enum Cause {
     ImageRefused,
     /// The switch was interrupted before the new release ran.
     Interrupted,
+    /// The trial ran and did not reach the network in time.
+    NoNetwork,
 }
 
 impl Cause {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::None,
         Self::Software,
         Self::PowerOn,
@@ -109,6 +123,7 @@ impl Cause {
         Self::NotConfirmed,
         Self::ImageRefused,
         Self::Interrupted,
+        Self::NoNetwork,
     ];
 
     /// The name that the device's JSON uses.
@@ -124,6 +139,7 @@ impl Cause {
             Self::NotConfirmed => "not_confirmed",
             Self::ImageRefused => "image_refused",
             Self::Interrupted => "interrupted",
+            Self::NoNetwork => "no_network",
         }
     }
 }
@@ -206,6 +222,9 @@ pub struct State {
     pub product: Text<MAX_PRODUCT>,
     /// What people call it.
     pub name: Text<MAX_NAME>,
+    /// Whether a release is taken only after a statement of which is the newest, see
+    /// [`crate::freshness`].
+    pub freshness_required: bool,
 }
 
 const NO_DIGEST: Digest = Digest([0; 32]);
@@ -229,6 +248,7 @@ impl State {
             bootloader_rollback: false,
             product: Text::new(product),
             name: Text::new(name),
+            freshness_required: false,
         }
     }
 
@@ -244,7 +264,7 @@ impl State {
         b[16..20].copy_from_slice(&self.last.sequence.to_le_bytes());
         b[20..52].copy_from_slice(&self.last.release.0);
         b[52..84].copy_from_slice(&self.rolled_back.unwrap_or(NO_DIGEST).0);
-        b[123] = u8::from(self.bootloader_rollback) << 1;
+        b[123] = u8::from(self.bootloader_rollback) << 1 | u8::from(self.freshness_required) << 2;
         if let Some(trust) = &self.trust {
             b[84..88].copy_from_slice(&trust.epoch.to_le_bytes());
             b[88..120].copy_from_slice(&trust.root.0);
@@ -299,7 +319,8 @@ impl State {
                 release: digest(20)?,
                 sequence: word(16),
                 end: *End::ALL.get(usize::from(b[12]))?,
-                cause: *Cause::ALL.get(usize::from(b[13]))?,
+                // A later version may know more causes; what it wrote counts all the same.
+                cause: *Cause::ALL.get(usize::from(b[13])).unwrap_or(&Cause::None),
                 boots: b[14],
             },
             rolled_back: digest(52).filter(known),
@@ -307,7 +328,53 @@ impl State {
             bootloader_rollback: b[123] & 2 != 0,
             product: Text::new(product),
             name: Text::new(name),
+            freshness_required: b[123] & 4 != 0,
         })
+    }
+}
+
+/// Why the last update ended as it did, in the words of the application.
+pub type Detail = Text<MAX_DETAIL>;
+
+impl Detail {
+    /// A reason of printable ASCII; any other character becomes `?`, so that it can be shown
+    /// anywhere.
+    pub fn printable(reason: &str) -> Self {
+        let mut bytes = [0; MAX_DETAIL];
+        let mut len = 0;
+        for (to, c) in bytes.iter_mut().zip(reason.chars()) {
+            *to = if matches!(c, ' '..='~') {
+                c as u8
+            } else {
+                b'?'
+            };
+            len += 1;
+        }
+        Self { len, bytes }
+    }
+
+    /// The note beside the state with this counter.
+    pub fn encode_note(&self, counter: u32) -> [u8; NOTE_LEN] {
+        let mut b = [0; NOTE_LEN];
+        b[..4].copy_from_slice(NOTE_MAGIC);
+        b[4..8].copy_from_slice(&counter.to_le_bytes());
+        b[8] = self.len;
+        b[12..12 + MAX_DETAIL].copy_from_slice(&self.bytes);
+        let crc = crc32(0, &b[..NOTE_CRC_AT]);
+        b[NOTE_CRC_AT..].copy_from_slice(&crc.to_le_bytes());
+        b
+    }
+
+    /// Reads the note beside the state with this counter; empty unless magic, counter and CRC are
+    /// right.
+    pub fn decode_note(b: &[u8; NOTE_LEN], counter: u32) -> Self {
+        let crc = crc32(0, &b[..NOTE_CRC_AT]).to_le_bytes();
+        let right = b[..4] == *NOTE_MAGIC && b[4..8] == counter.to_le_bytes();
+        let text = b[12..12 + MAX_DETAIL].get(..usize::from(b[8]));
+        match text.and_then(|text| core::str::from_utf8(text).ok()) {
+            Some(text) if right && b[NOTE_CRC_AT..] == crc => Self::printable(text),
+            _ => Self::empty(),
+        }
     }
 }
 
@@ -338,7 +405,42 @@ mod tests {
         state.confirmed = Some(Digest([5; 32]));
         state.last.end = End::RolledBack;
         state.last.cause = Cause::Watchdog;
+        state.freshness_required = true;
         state
+    }
+
+    #[test]
+    fn a_cause_of_a_later_version_does_not_cost_the_rest_of_the_state() {
+        let mut bytes = state().encode();
+        bytes[13] = 200;
+        let crc = crc32(0, &bytes[..CRC_AT]);
+        bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
+        let mut expected = state();
+        expected.last.cause = Cause::None;
+        assert_eq!(State::decode(&bytes), Some(expected));
+    }
+
+    #[test]
+    fn a_note_counts_only_whole_and_beside_its_state() {
+        let note = Detail::printable("sensor \u{1b}[2J missing \u{e9}");
+        assert_eq!(note.as_str(), "sensor ?[2J missing ?");
+        let bytes = note.encode_note(7);
+        assert_eq!(Detail::decode_note(&bytes, 7), note);
+        assert_eq!(Detail::decode_note(&bytes, 8), Detail::empty());
+        assert_eq!(
+            Detail::decode_note(&[0xFF; NOTE_LEN], u32::MAX),
+            Detail::empty()
+        );
+        for bit in 0..NOTE_LEN * 8 {
+            let mut bad = bytes;
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Detail::decode_note(&bad, 7), Detail::empty(), "bit {bit}");
+        }
+        let long = Detail::printable(&"\u{e9}".repeat(60));
+        assert_eq!(
+            Detail::decode_note(&long.encode_note(1), 1).as_str(),
+            "?".repeat(48)
+        );
     }
 
     #[test]
@@ -382,6 +484,16 @@ mod tests {
             let crc = crc32(0, &bytes[..CRC_AT]);
             bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
             let _ = State::decode(bytes.as_slice().try_into().unwrap());
+        }
+
+        #[test]
+        fn any_note_with_a_right_crc_is_read_or_refused(mut bytes in proptest::collection::vec(any::<u8>(), NOTE_LEN)) {
+            bytes[..4].copy_from_slice(NOTE_MAGIC);
+            bytes[4..8].copy_from_slice(&7u32.to_le_bytes());
+            let crc = crc32(0, &bytes[..NOTE_CRC_AT]);
+            bytes[NOTE_CRC_AT..].copy_from_slice(&crc.to_le_bytes());
+            let note = Detail::decode_note(bytes.as_slice().try_into().unwrap(), 7);
+            prop_assert!(note.as_str().bytes().all(|b| matches!(b, b' '..=b'~')));
         }
     }
 }
