@@ -23,6 +23,9 @@
 //! # }
 //! ```
 //!
+//! Bits that a cut left on their way can be [unstable](Verdict::Unsettle): they read differently each
+//! time until they are erased or cleared.
+//!
 //! The cells live in memory or, with [`NorFlash::open`], also in a file: each erase and write is in the
 //! file before it returns, so a killed process leaves what a device without power would.
 //!
@@ -32,10 +35,12 @@
 mod cells;
 mod file;
 mod hook;
+mod journal;
 mod sector;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod unstable;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -43,11 +48,13 @@ use std::path::Path;
 
 pub use file::Durability;
 pub use hook::{AtChange, Hook, Op, OpKind, Verdict};
+pub use journal::Change;
 pub use sector::BadSector;
 pub use shared::SharedNor;
 
 use file::Backing;
 use sector::Worn;
+use unstable::Unstable;
 
 /// Bytes that one erase sets to ones.
 pub const SECTOR_SIZE: u32 = 4096;
@@ -154,6 +161,8 @@ pub struct NorFlash {
     /// Erases of each sector.
     wear: Vec<u32>,
     bad: BTreeMap<u32, Worn>,
+    unstable: Unstable,
+    journal: Option<Vec<Change>>,
 }
 
 /// What the hook left to do.
@@ -161,6 +170,7 @@ enum Fate {
     Whole,
     WholeThenCut,
     Torn { permille: u16, seed: u64 },
+    Unsettled { permille: u16, seed: u64 },
     Wrong { bits: u32, seed: u64 },
 }
 
@@ -194,6 +204,8 @@ impl NorFlash {
             counters: Counters::default(),
             wear: vec![0; sectors],
             bad: BTreeMap::new(),
+            unstable: Unstable::default(),
+            journal: None,
         })
     }
 
@@ -239,6 +251,7 @@ impl NorFlash {
             .and_then(|end| self.image.get_mut(start..end))
             .ok_or(NorError::OutOfBounds { offset, len })?;
         cells.copy_from_slice(data);
+        self.unstable.settle(offset, len);
         self.keep(offset, len)
     }
 
@@ -251,13 +264,14 @@ impl NorFlash {
         let start = self.check(OpKind::Read, offset, buf.len())?;
         let fate = self.decide(OpKind::Read, offset, buf.len())?;
         buf.copy_from_slice(&self.image[start..start + buf.len()]);
+        self.unstable.read(offset, buf);
         match fate {
             Fate::Whole => Ok(()),
             Fate::Wrong { bits, seed } => {
                 cells::flip(buf, bits, seed);
                 Ok(())
             }
-            Fate::WholeThenCut | Fate::Torn { .. } => {
+            Fate::WholeThenCut | Fate::Torn { .. } | Fate::Unsettled { .. } => {
                 // A caller without power has no memory either.
                 buf.fill(0);
                 self.lose_power()
@@ -277,8 +291,14 @@ impl NorFlash {
         if let Some(wear) = self.wear.get_mut(start / len) {
             *wear = wear.saturating_add(1);
         }
-        self.change(offset, len, fate, |cells, fate| match *fate {
+        self.note(OpKind::Erase, offset, &[]);
+        self.unstable.settle(offset, len);
+        self.change(offset, len, fate, |cells, unstable, fate| match *fate {
             Fate::Torn { permille, seed } => cells::tear_erase(cells, permille, seed),
+            Fate::Unsettled { permille, seed } => {
+                let bits = unstable::unsettle_erase(cells, permille, seed);
+                unstable.add(offset, &bits, seed);
+            }
             _ => cells.fill(0xFF),
         })
     }
@@ -293,14 +313,23 @@ impl NorFlash {
         self.check(OpKind::Write, offset, data.len())?;
         self.check_bits(offset, data)?;
         let fate = self.decide(OpKind::Write, offset, data.len())?;
-        self.change(offset, data.len(), fate, |cells, fate| match *fate {
-            Fate::Torn { permille, seed } => {
-                cells::tear_write(cells, offset, data, permille, seed);
+        self.note(OpKind::Write, offset, data);
+        self.change(offset, data.len(), fate, |cells, unstable, fate| {
+            match *fate {
+                Fate::Torn { permille, seed } => {
+                    cells::tear_write(cells, offset, data, permille, seed);
+                }
+                Fate::Unsettled { permille, seed } => {
+                    let bits = unstable::unsettle_write(cells, offset, data, permille, seed);
+                    unstable.add(offset, &bits, seed);
+                }
+                _ => cells
+                    .iter_mut()
+                    .zip(data)
+                    .for_each(|(cell, byte)| *cell &= byte),
             }
-            _ => cells
-                .iter_mut()
-                .zip(data)
-                .for_each(|(cell, byte)| *cell &= byte),
+            // Of an unstable bit that was cleared, nothing is left to chance.
+            unstable.keep_ones(offset, cells);
         })
     }
 
@@ -327,6 +356,42 @@ impl NorFlash {
     /// Whether there is power: not after a cut, until [`power_on`](Self::power_on).
     pub fn is_powered(&self) -> bool {
         self.powered
+    }
+
+    /// The unstable bits of the sector that holds `offset`, as masks of its bytes; `None` when all of
+    /// them are stable. In [`image`](Self::image) an unstable bit is 1.
+    pub fn unstable_in(&self, offset: u32) -> Option<&[u8]> {
+        self.unstable.sector(offset)
+    }
+
+    /// Make bits of the sector that holds `offset` unstable, as masks of its bytes, and all others of
+    /// it stable. Bits that are 0 stay 0.
+    pub fn set_unstable_in(&mut self, offset: u32, masks: &[u8]) {
+        let start = offset - offset % SECTOR_SIZE;
+        self.unstable.settle(start, SECTOR_SIZE as usize);
+        let Some(cells) = self
+            .image
+            .get(start as usize..(start + SECTOR_SIZE) as usize)
+        else {
+            return;
+        };
+        let bits: Vec<u8> = masks.iter().zip(cells).map(|(m, c)| m & c).collect();
+        self.unstable.set(start, &bits);
+    }
+
+    /// What unstable bits read as from now on is drawn from this seed.
+    pub fn set_noise(&mut self, seed: u64) {
+        self.unstable.set_noise(seed);
+    }
+
+    /// Write down every erase and write from now on, until [`take_journal`](Self::take_journal).
+    pub fn start_journal(&mut self) {
+        self.journal = Some(Vec::new());
+    }
+
+    /// What was written down since [`start_journal`](Self::start_journal).
+    pub fn take_journal(&mut self) -> Vec<Change> {
+        self.journal.take().unwrap_or_default()
     }
 
     /// How often the flash was used since it was made or [`reset_counters`](Self::reset_counters).
@@ -434,6 +499,7 @@ impl NorFlash {
             Verdict::Proceed => Ok(Fate::Whole),
             Verdict::CutAfter => Ok(Fate::WholeThenCut),
             Verdict::Tear { permille, seed } => Ok(Fate::Torn { permille, seed }),
+            Verdict::Unsettle { permille, seed } => Ok(Fate::Unsettled { permille, seed }),
             Verdict::BitError { bits, seed } => Ok(Fate::Wrong { bits, seed }),
         }
     }
@@ -444,11 +510,11 @@ impl NorFlash {
         offset: u32,
         len: usize,
         fate: Fate,
-        apply: impl FnOnce(&mut [u8], &Fate),
+        apply: impl FnOnce(&mut [u8], &mut Unstable, &Fate),
     ) -> Result<(), NorError> {
         let start = offset as usize;
         let cells = &mut self.image[start..start + len];
-        apply(cells, &fate);
+        apply(cells, &mut self.unstable, &fate);
         if let Fate::Wrong { bits, seed } = fate {
             cells::flip(cells, bits, seed);
         }
@@ -461,7 +527,13 @@ impl NorFlash {
         self.keep(offset, len)?;
         match fate {
             Fate::Whole | Fate::Wrong { .. } => Ok(()),
-            Fate::WholeThenCut | Fate::Torn { .. } => self.lose_power(),
+            Fate::WholeThenCut | Fate::Torn { .. } | Fate::Unsettled { .. } => self.lose_power(),
+        }
+    }
+
+    fn note(&mut self, kind: OpKind, offset: u32, data: &[u8]) {
+        if let Some(journal) = &mut self.journal {
+            journal.push(Change::new(kind, offset, data));
         }
     }
 

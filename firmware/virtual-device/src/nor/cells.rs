@@ -1,7 +1,7 @@
 //! What happens to the cells themselves, half-done operations included.
 
 /// Bytes that a write programs at a time.
-const PAGE_SIZE: usize = 256;
+pub(super) const PAGE_SIZE: usize = 256;
 
 /// SplitMix64 (Steele, Lea, Flood 2014): any seed will do, and equal seeds tear equally.
 pub(super) struct Random(u64);

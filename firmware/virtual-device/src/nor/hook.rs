@@ -56,6 +56,18 @@ pub enum Verdict {
         /// Which bits, where only some change.
         seed: u64,
     },
+    /// The power goes while it happens, and bits are left on their way: what they read as is drawn
+    /// anew for each read, until they are erased, or cleared by a write.
+    ///
+    /// It gets as far as [`Tear`](Verdict::Tear) does. Of the bits that it would still have changed,
+    /// in the page of a write or the sector of an erase that the cut hits, half are unstable; with 999
+    /// thousandths one bit is, and all the others are as they should.
+    Unsettle {
+        /// How far it got, in thousandths.
+        permille: u16,
+        /// Which bits, and what they read as.
+        seed: u64,
+    },
     /// It happens and goes unnoticed wrong: a write or erase leaves bits other than it should, a read
     /// returns bits other than there are.
     BitError {
