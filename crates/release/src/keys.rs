@@ -4,13 +4,18 @@
 //! An encrypted private key is PBES2 (RFC 8018) with scrypt (N = 16384, r = 8, p = 1) and
 //! AES-256-CBC. Keys that OpenSSL encrypts with PBKDF2 are read as well.
 
+mod set;
+
+pub(crate) use set::check_set;
+pub use set::key_set;
+
 use crate::Error;
 use airlift_wire::envelope::{SCRATCH, to_be_signed};
 use airlift_wire::limits::MAX_ENVELOPE;
 use airlift_wire::{KeyId, PublicKey, envelope};
 use bytes::Bytes;
 use ed25519_dalek::pkcs8::{KeypairBytes, PublicKeyBytes};
-use ed25519_dalek::{Signer, VerifyingKey};
+use ed25519_dalek::Signer;
 use pkcs8::der::pem::PemLabel;
 use pkcs8::der::{SecretDocument, pem};
 use pkcs8::pkcs5::{self, pbes2};
@@ -180,15 +185,13 @@ pub fn public_from_pem(text: &str) -> Result<PublicKey, Error> {
     Ok(key)
 }
 
-/// Refuses bytes that are no point of the curve, and the points of small order, under which
-/// signatures prove nothing.
+/// Refuses a key under which signatures prove nothing: see [`PublicKey::is_usable`].
 pub fn check_public(key: &PublicKey) -> Result<(), Error> {
-    match VerifyingKey::from_bytes(&key.0) {
-        Ok(point) if !point.is_weak() => Ok(()),
-        _ => Err(Error::Key(format!(
-            "{} is not a usable Ed25519 key",
-            key.id()
-        ))),
+    if key.is_usable() {
+        Ok(())
+    } else {
+        let text = format!("{} is not a usable Ed25519 key", key.id());
+        Err(Error::Key(text))
     }
 }
 
@@ -209,7 +212,37 @@ pub fn write_public(path: &Path, key: &PublicKey) -> Result<(), Error> {
     write_new(path, &public_to_pem(key)?, OpenOptions::new())
 }
 
-fn write_new(path: &Path, text: &str, mut options: OpenOptions) -> Result<(), Error> {
+/// Writes beside the target and gives it its name when all of it is on the disk: a power cut leaves
+/// no half key. A file system without links, as on many sticks, gets the file in one go instead.
+fn write_new(path: &Path, text: &str, options: OpenOptions) -> Result<(), Error> {
+    let exists = || Error::Exists(path.to_owned());
+    let name = path.file_name().ok_or_else(|| {
+        let error = std::io::ErrorKind::InvalidInput.into();
+        Error::io(path, error)
+    })?;
+    if path.symlink_metadata().is_ok() {
+        return Err(exists());
+    }
+    let mut temporary = std::ffi::OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".{}.new", std::process::id()));
+    let temporary = path.with_file_name(temporary);
+    write_whole(&temporary, text, options.clone())?;
+    let linked = std::fs::hard_link(&temporary, path);
+    let _ = std::fs::remove_file(&temporary);
+    match linked {
+        Ok(()) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Err(exists()),
+        Err(_) => write_whole(path, text, options)?,
+    }
+    // The name too must survive a stick that is pulled out; not every system can be asked to.
+    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+        let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    }
+    Ok(())
+}
+
+fn write_whole(path: &Path, text: &str, mut options: OpenOptions) -> Result<(), Error> {
     let mut file = match options.write(true).create_new(true).open(path) {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
             return Err(Error::Exists(path.to_owned()));

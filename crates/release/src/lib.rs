@@ -11,6 +11,7 @@
 //! | a release from a file | [`UnverifiedRelease::read`], then [`UnverifiedRelease::verify`] |
 //! | a look at a file whose signer is not known | [`inspect()`] |
 //! | an old release under a new sequence | [`resign()`] |
+//! | other keys on devices | [`keys::key_set`], then [`change_keys()`], [`resign_with_keys()`] or [`PackOptions::new_keys`] |
 //! | what an image holds | [`image::inspect`] |
 //! | what somebody dropped on the window | [`FileKind::of`] |
 //!
@@ -63,7 +64,7 @@ pub use open::{MAX_RELEASE_FILE, UnverifiedRelease, read_bounded};
 pub use pack::{PackOptions, Packed, Warning, pack};
 pub use part::{Part, PartKind};
 pub use release::{OwnedManifest, PartState, Release};
-pub use resign::resign;
+pub use resign::{KeyChange, change_keys, resign, resign_with_keys};
 pub use summary::{KeySetSummary, PartSummary, Summary};
 
 pub use airlift_wire as wire;

@@ -7,7 +7,7 @@ use crate::{Error, SigningKey, image, keys};
 use airlift_wire::KeySet;
 use airlift_wire::image::{chip_id, chip_name};
 use airlift_wire::limits::{MAX_PRODUCT, MAX_VERSION};
-use airlift_wire::manifest::{ANY_CHIP, is_product};
+use airlift_wire::manifest::{ANY_CHIP, is_product, is_version};
 use bytes::Bytes;
 use std::fmt;
 
@@ -226,14 +226,7 @@ fn check_numbers(options: &PackOptions<'_>, warnings: &mut Vec<Warning>) -> Resu
             });
         }
     }
-    for key in options
-        .new_keys
-        .iter()
-        .flat_map(|set| std::iter::once(&set.root).chain(set.release_keys()))
-    {
-        keys::check_public(key).map_err(|e| Error::KeySet(e.to_string()))?;
-    }
-    Ok(())
+    options.new_keys.as_ref().map_or(Ok(()), keys::check_set)
 }
 
 fn choose_chip(
@@ -274,8 +267,7 @@ fn choose_version(asked: Option<&str>, offered: Option<String>) -> Result<String
             return Err(Error::Usage(text.to_owned()));
         }
     };
-    let printable = !version.chars().any(char::is_control);
-    if !(1..=MAX_VERSION).contains(&version.len()) || !printable {
+    if !is_version(&version) {
         return Err(Error::Usage(format!(
             "a version is 1 to {MAX_VERSION} bytes of text without control characters"
         )));

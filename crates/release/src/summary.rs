@@ -84,6 +84,24 @@ pub struct KeySetSummary {
     pub keys: Vec<String>,
 }
 
+impl KeySetSummary {
+    /// What the set does, in a sentence. `name` turns a short name into what people call the key.
+    pub fn describe(&self, name: impl Fn(&str) -> String) -> String {
+        let keys: Vec<String> = self.keys.iter().map(|key| name(key)).collect();
+        let keys = match keys.split_last() {
+            Some((last, [])) => format!("release key {last}"),
+            Some((last, others)) => format!("release keys {} and {last}", others.join(", ")),
+            None => "no release key".to_owned(),
+        };
+        format!(
+            "once a device has confirmed this release, it trusts root {}, {keys} and no other key \
+             (epoch {})",
+            name(&self.root),
+            self.epoch
+        )
+    }
+}
+
 impl From<&PartState> for PartSummary {
     fn from(state: &PartState) -> Self {
         match state {

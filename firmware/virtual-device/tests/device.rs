@@ -17,6 +17,8 @@ mod faults;
 mod refusals;
 #[path = "device/resume.rs"]
 mod resume;
+#[path = "device/rotation.rs"]
+mod rotation;
 #[path = "device/trials.rs"]
 mod trials;
 #[path = "device/updates.rs"]

@@ -158,6 +158,8 @@ fn a_key_file_is_its_owners_alone_and_is_never_overwritten() {
         Err(Error::Exists(_))
     ));
     assert_eq!(read_key_file(&path).unwrap().as_str(), RFC_PRIVATE);
+    let names = std::fs::read_dir(dir.path()).unwrap();
+    assert_eq!(names.count(), 1, "no second copy of a private key is left");
 }
 
 #[test]

@@ -2,8 +2,8 @@ use crate::given::{self, Image, canonical, key, other_key, release, some_files};
 use airlift_release::wire::manifest::ANY_CHIP;
 use airlift_release::wire::{Digest, KeySet, PublicKey};
 use airlift_release::{
-    Error, FilesInput, PackOptions, PartKind, PartState, SigningKey, UnverifiedRelease, Warning,
-    pack, resign,
+    Error, FilesInput, KeyChange, PackOptions, Part, PartKind, PartState, SigningKey,
+    UnverifiedRelease, Warning, change_keys, keys::key_set, pack, resign, resign_with_keys,
 };
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -278,6 +278,60 @@ fn a_resigned_release_keeps_the_digest_of_what_it_does_not_carry_and_drops_keys(
     let back = resign(&old, 5, &key, 0).unwrap();
     assert_eq!(back.manifest().app, old.manifest().app);
     assert_eq!(back.manifest().keys, None);
+}
+
+#[test]
+fn signed_again_with_keys_it_brings_them_and_the_same_parts() {
+    let (old, root) = (release(), other_key());
+    let keys = key_set(2, key().public(), &[key().public()]).unwrap();
+    let new = resign_with_keys(&old, 9, keys, &root, 5).unwrap();
+    assert_eq!(new.manifest().keys, Some(keys));
+    assert_eq!((new.app(), new.files()), (old.app(), old.files()));
+    assert!(!new.is_keys_only());
+    let stale = KeySet::new(0, key().public(), &[key().public()]).unwrap();
+    let error = resign_with_keys(&old, 9, stale, &root, 5).unwrap_err();
+    assert_eq!(error.code().as_str(), "bad_key_set");
+    let words = new.summary().keys.unwrap().describe(|id| format!("<{id}>"));
+    let id = key().id();
+    assert_eq!(
+        words,
+        format!(
+            "once a device has confirmed this release, it trusts root <{id}>, release key <{id}> \
+             and no other key (epoch 2)"
+        )
+    );
+}
+
+#[test]
+fn a_change_of_keys_names_what_must_run_and_carries_nothing() {
+    let (base, root) = (release(), other_key());
+    let digest = |part: Option<&Part>| part.unwrap().digest();
+    let change = KeyChange {
+        product: &base.manifest().product,
+        chip: base.manifest().chip,
+        version: "1.0.0",
+        sequence: 9,
+        app: digest(base.app()),
+        files: Some(digest(base.files())),
+        keys: key_set(2, key().public(), &[key().public()]).unwrap(),
+        created: 5,
+    };
+    let release = change_keys(&change, &root).unwrap();
+    assert!(release.is_keys_only() && release.parts().count() == 0);
+    assert_eq!(release.manifest().app, PartState::Running(change.app));
+    assert_eq!(
+        release.manifest().files,
+        PartState::Running(digest(base.files()))
+    );
+    let opened = UnverifiedRelease::read(release.to_file()).unwrap();
+    assert_eq!(opened.verify(&[root.public()]).unwrap(), release);
+    assert_eq!(change_keys(&change, &root).unwrap(), release, "the same bytes");
+    let without_files = KeyChange {
+        files: None,
+        ..change
+    };
+    let release = change_keys(&without_files, &root).unwrap();
+    assert_eq!(release.manifest().files, PartState::Any);
 }
 
 fn some_tree() -> impl Strategy<Value = Vec<(String, Vec<u8>)>> {
