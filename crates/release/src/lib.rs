@@ -53,6 +53,7 @@ mod part;
 mod release;
 mod resign;
 mod summary;
+pub mod write;
 
 pub use error::Error;
 pub use files::{Files, FilesInput};
