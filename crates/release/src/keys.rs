@@ -10,12 +10,13 @@ pub(crate) use set::check_set;
 pub use set::key_set;
 
 use crate::Error;
+use crate::write::{Access, Existing, write_file};
 use airlift_wire::envelope::{SCRATCH, to_be_signed};
 use airlift_wire::limits::MAX_ENVELOPE;
 use airlift_wire::{KeyId, PublicKey, envelope};
 use bytes::Bytes;
-use ed25519_dalek::pkcs8::{KeypairBytes, PublicKeyBytes};
 use ed25519_dalek::Signer;
+use ed25519_dalek::pkcs8::{KeypairBytes, PublicKeyBytes};
 use pkcs8::der::pem::PemLabel;
 use pkcs8::der::{SecretDocument, pem};
 use pkcs8::pkcs5::{self, pbes2};
@@ -24,8 +25,6 @@ use pkcs8::{
     EncryptedPrivateKeyInfoRef, LineEnding, PrivateKeyInfoRef,
 };
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::Path;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -196,68 +195,21 @@ pub fn check_public(key: &PublicKey) -> Result<(), Error> {
 }
 
 /// Writes a private key's PEM to a new file that only its owner may read (mode 0600 on Unix).
-/// Never overwrites.
+/// Never overwrites, and never leaves half a key.
 pub fn write_private(path: &Path, pem: &str) -> Result<(), Error> {
-    let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    write_new(path, pem, options)
+    write_new(path, pem, Access::Owner)
 }
 
 /// Writes a public key's PEM to a new file. Never overwrites.
 pub fn write_public(path: &Path, key: &PublicKey) -> Result<(), Error> {
-    write_new(path, &public_to_pem(key)?, OpenOptions::new())
+    write_new(path, &public_to_pem(key)?, Access::Usual)
 }
 
-/// Writes beside the target and gives it its name when all of it is on the disk: a power cut leaves
-/// no half key. A file system without links, as on many sticks, gets the file in one go instead.
-fn write_new(path: &Path, text: &str, options: OpenOptions) -> Result<(), Error> {
-    let exists = || Error::Exists(path.to_owned());
-    let name = path.file_name().ok_or_else(|| {
-        let error = std::io::ErrorKind::InvalidInput.into();
-        Error::io(path, error)
-    })?;
-    if path.symlink_metadata().is_ok() {
-        return Err(exists());
-    }
-    let mut temporary = std::ffi::OsString::from(".");
-    temporary.push(name);
-    temporary.push(format!(".{}.new", std::process::id()));
-    let temporary = path.with_file_name(temporary);
-    write_whole(&temporary, text, options.clone())?;
-    let linked = std::fs::hard_link(&temporary, path);
-    let _ = std::fs::remove_file(&temporary);
-    match linked {
-        Ok(()) => {}
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Err(exists()),
-        Err(_) => write_whole(path, text, options)?,
-    }
-    // The name too must survive a stick that is pulled out; not every system can be asked to.
-    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
-        let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
-    }
-    Ok(())
-}
-
-fn write_whole(path: &Path, text: &str, mut options: OpenOptions) -> Result<(), Error> {
-    let mut file = match options.write(true).create_new(true).open(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(Error::Exists(path.to_owned()));
-        }
-        other => other.map_err(|e| Error::io(path, e))?,
-    };
-    let written = file
-        .write_all(text.as_bytes())
-        .and_then(|()| file.sync_all());
-    if written.is_err() {
-        // Half a key is worse than none, and would block the next try.
-        drop(file);
-        let _ = std::fs::remove_file(path);
-    }
-    written.map_err(|e| Error::io(path, e))
+fn write_new(path: &Path, text: &str, access: Access) -> Result<(), Error> {
+    write_file(path, &[text.as_bytes()], Existing::Keep, access).map_err(|e| match e.kind() {
+        std::io::ErrorKind::AlreadyExists => Error::Exists(path.to_owned()),
+        _ => Error::io(path, e),
+    })
 }
 
 /// Reads a key file, private or public, as text. The text is wiped when dropped.
