@@ -7,12 +7,15 @@
 //!   keys/NAME.pem             private keys, 0600; NAME.pub.pem beside each
 //!   trusted/KEYID.pub.pem     public keys whose releases are accepted here
 //!   run/PROCESS.lock          held by each running Airlift: tells its jobs from orphans
+//!   run/{database,…}          held while something is done that one process at a time may do
 //!   virtual-devices/          flash files of the virtual devices of the window
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use airlift_release::write::{self, Access, Existing};
 
 use crate::Error;
 
@@ -39,16 +42,42 @@ impl Home {
             .ok_or_else(|| Error::Usage(format!("no home folder is known; set {HOME_VARIABLE}")))
     }
 
-    /// Opens a folder, and makes it if it is not there.
+    /// Opens a folder, makes it if it is not there, and takes away what killed processes left
+    /// half-written in it.
     pub fn open(root: &Path) -> Result<Self, Error> {
-        let home = Self {
-            root: root.to_owned(),
-        };
+        let home = Self::at(root);
         for dir in [home.releases(), home.trusted(), home.run()] {
             fs::create_dir_all(&dir).map_err(|e| Error::io(&dir, e))?;
         }
         private_dir(&home.keys())?;
+        for dir in [home.releases(), home.trusted(), home.keys()] {
+            write::sweep(&dir);
+        }
         Ok(home)
+    }
+
+    /// A folder to look into: nothing is made or changed.
+    pub fn at(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
+    /// Waits until no other process holds `what`, then holds it until the result is dropped or the
+    /// process ends, however it ends. Blocks.
+    pub(crate) fn hold(&self, what: &str) -> Result<Held, Error> {
+        let (path, file) = self.lock_file(what)?;
+        file.lock().map_err(|e| Error::io(&path, e))?;
+        Ok(Held { _file: file })
+    }
+
+    /// The file in `run/` that is locked by who does `what`.
+    pub(crate) fn lock_file(&self, what: &str) -> Result<(PathBuf, File), Error> {
+        let path = self.run().join(what);
+        let mut options = OpenOptions::new();
+        let file = options.create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(|e| Error::io(&path, e))?;
+        Ok((path, file))
     }
 
     /// The folder itself.
@@ -102,30 +131,16 @@ fn private_dir(dir: &Path) -> Result<(), Error> {
     fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))
 }
 
+/// Something that one process at a time does in a home; see [`Home::hold`].
+#[derive(Debug)]
+pub(crate) struct Held {
+    _file: File,
+}
+
 /// Writes a file so that a reader, and a power cut, sees all of it or none of it.
 pub(crate) fn write_atomically(path: &Path, pieces: &[&[u8]]) -> Result<(), Error> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        // A name with a leading dot: listings skip one that a crash left behind.
-        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
-        for piece in pieces {
-            file.write_all(piece)?;
-        }
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|e| e.error)?;
-        sync_dir(dir)
-    };
-    write().map_err(|e| Error::io(path, e))
-}
-
-#[cfg(unix)]
-fn sync_dir(dir: &Path) -> std::io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_dir(_dir: &Path) -> std::io::Result<()> {
-    Ok(())
+    let written = write::write_file(path, pieces, Existing::Replace, Access::Usual);
+    written.map_err(|e| Error::io(path, e))
 }
 
 /// Names this process among those that share the folder. The operating system lets the lock go
@@ -138,23 +153,22 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Takes a name that no other process has.
+    /// Takes a name that no other process has or had: the jobs of an ended one are never taken for
+    /// those of a process that has its number by chance.
     pub fn start(home: &Home) -> Result<Self, Error> {
         let dir = home.run();
+        sweep_locks(&dir);
         let pid = std::process::id();
-        // A number that was left behind is taken over; one that is held is another instance in
-        // this very process, or a reused process id.
-        for n in 0..1000 {
-            let id = format!("{pid}-{n}");
-            let path = dir.join(format!("{id}.lock"));
-            let lock = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&path);
-            let lock = lock.map_err(|e| Error::io(&path, e))?;
+        loop {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            let id = format!("{pid}-{:x}", now.unwrap_or_default().as_nanos());
+            let path = dir.join(format!("{id}{LOCK}"));
+            let lock = match OpenOptions::new().create_new(true).write(true).open(&path) {
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => continue,
+                lock => lock.map_err(|e| Error::io(&path, e))?,
+            };
             match lock.try_lock() {
-                // Whoever had it before may have removed it between the two lines above.
+                // Who sweeps may have been here between making it and locking it.
                 Ok(()) if path.exists() => {
                     return Ok(Self {
                         id,
@@ -166,10 +180,6 @@ impl Instance {
                 Err(TryLockError::Error(e)) => return Err(Error::io(&path, e)),
             }
         }
-        Err(Error::Internal(format!(
-            "{} is full of held locks",
-            dir.display()
-        )))
     }
 
     /// The name.
@@ -184,11 +194,7 @@ impl Instance {
 
     /// Whether the process of that name still runs.
     pub fn is_alive(home: &Home, id: &str) -> bool {
-        let path = home.run().join(format!("{id}.lock"));
-        let Ok(file) = OpenOptions::new().write(true).open(&path) else {
-            return false;
-        };
-        matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+        is_held(&home.run().join(format!("{id}{LOCK}")))
     }
 }
 
@@ -198,19 +204,32 @@ impl Drop for Instance {
     }
 }
 
+/// What the names of the lock files of processes end in.
+const LOCK: &str = ".lock";
+
+/// Whether a running process holds this lock. Asked for a shared one, so that two that look at the
+/// same time do not take each other for the holder.
+fn is_held(path: &Path) -> bool {
+    let file = File::open(path);
+    file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+/// Removes the locks of ended processes. Nothing depends on it.
+fn sweep_locks(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let Ok(file) = File::open(&path) else {
+            continue;
+        };
+        if path.to_string_lossy().ends_with(LOCK) && file.try_lock_shared().is_ok() {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_written_file_is_whole_and_nothing_else_is_left() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a");
-        write_atomically(&path, &[b"old"]).unwrap();
-        write_atomically(&path, &[b"new ", b"content"]).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"new content");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
 
     #[test]
     fn two_instances_on_one_home_have_two_names_and_an_ended_one_is_not_alive() {
@@ -224,6 +243,46 @@ mod tests {
         drop(second);
         assert!(!Instance::is_alive(&home, &gone));
         assert!(Instance::is_alive(&home, first.id()));
+    }
+
+    #[test]
+    fn a_lock_that_was_left_behind_goes_at_the_next_start_and_a_held_one_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let held = Instance::start(&home).unwrap();
+        let left = home.run().join("1-1.lock");
+        fs::write(&left, "").unwrap();
+        let other = Instance::start(&home).unwrap();
+        assert!(!left.exists());
+        for instance in [&held, &other] {
+            assert!(Instance::is_alive(&home, instance.id()));
+        }
+    }
+
+    #[test]
+    fn two_that_ask_at_once_whether_a_process_runs_are_not_in_each_others_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let path = home.run().join("1-1.lock");
+        fs::write(&path, "").unwrap();
+        let asking = File::open(&path).unwrap();
+        asking.try_lock_shared().unwrap();
+        assert!(!Instance::is_alive(&home, "1-1"));
+    }
+
+    #[test]
+    fn half_written_files_go_when_the_home_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let left: Vec<_> = [home.releases(), home.trusted(), home.keys()]
+            .iter()
+            .map(|dir| dir.join(".airlift-new-0123456789abcdef"))
+            .collect();
+        for path in &left {
+            fs::write(path, "half").unwrap();
+        }
+        Home::open(dir.path()).unwrap();
+        assert!(left.iter().all(|path| !path.exists()));
     }
 
     #[cfg(unix)]
