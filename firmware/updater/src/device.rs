@@ -6,15 +6,19 @@
 //! a virtual device does the same on a single-threaded runtime.
 
 mod answer;
+mod freshness;
+mod health;
 mod http;
 mod info;
 mod json;
 mod request;
 mod runner;
 
+pub use freshness::{FRESH_MS, NONCE_MS, Newest, StaleOffer};
+pub use health::{Health, Reach, Verdict, Watchdog};
 pub use info::{Identity, Info, SlotInfo};
 pub use request::MAX_REQUEST_HEAD;
-pub use runner::{Config, Exit, Health, Parts, Runner};
+pub use runner::{Config, Exit, Parts, Runner};
 
 use crate::event::{ChunkState, Event, Observer, PartName, Phase};
 use crate::platform::{Clock, within};
@@ -24,6 +28,7 @@ use core::net::SocketAddr;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::pubsub::PubSubChannel;
 use embassy_sync::signal::Signal;
+use freshness::Freshness;
 
 /// Events that a slow reader may be behind.
 const EVENT_QUEUE: usize = 32;
@@ -50,6 +55,7 @@ pub struct Device {
     events: Events,
     submitted: Signal<NoopRawMutex, ()>,
     checks: Cell<[Option<u64>; CHECKS_A_MINUTE]>,
+    freshness: Cell<Freshness>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,12 +110,31 @@ impl Device {
             events: PubSubChannel::new(),
             submitted: Signal::new(),
             checks: Cell::new([None; CHECKS_A_MINUTE]),
+            freshness: Cell::new(Freshness::new()),
         }
     }
 
     /// What `GET /v1/device` says, as of now.
     pub fn info(&self) -> Info {
         *self.info.borrow()
+    }
+
+    /// Which release of its product is the newest, if that was stated and still counts.
+    pub fn newest(&self, now_ms: u64) -> Option<Newest> {
+        self.freshness.get().newest(now_ms)
+    }
+
+    /// The last release that was refused for its age since the device started.
+    pub fn stale_offer(&self) -> Option<StaleOffer> {
+        self.freshness.get().stale
+    }
+
+    /// Changes what is known of freshness; nothing is awaited meanwhile.
+    fn with_freshness<T>(&self, change: impl FnOnce(&mut Freshness) -> T) -> T {
+        let mut freshness = self.freshness.get();
+        let result = change(&mut freshness);
+        self.freshness.set(freshness);
+        result
     }
 
     /// Whether a job is running.

@@ -2,6 +2,7 @@
 
 use airlift_wire::ErrorCode;
 use airlift_wire::envelope::EnvelopeError;
+use airlift_wire::freshness::FreshnessError;
 use airlift_wire::manifest::ManifestError;
 use airlift_wire::tar::TarError;
 use core::fmt;
@@ -51,6 +52,17 @@ impl From<ManifestError> for Failure {
             ErrorCode::BadManifest,
             "the manifest of the release cannot be read",
         )
+    }
+}
+
+impl From<FreshnessError> for Failure {
+    fn from(error: FreshnessError) -> Self {
+        let message = match error.code() {
+            ErrorCode::UnknownKey => "the statement is signed by a key that is not trusted",
+            ErrorCode::BadSignature => "the signature of the statement does not match",
+            _ => "the statement cannot be read",
+        };
+        Self::new(error.code(), message)
     }
 }
 

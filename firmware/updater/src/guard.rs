@@ -18,7 +18,7 @@ use crate::layout::{FLASH, Layout, write_entry};
 use crate::platform::Flash;
 use crate::store::{self, Store};
 use airlift_wire::otadata::{Entry, ImageState};
-use airlift_wire::state::{Cause, End};
+use airlift_wire::state::{Cause, Detail, End};
 use airlift_wire::{KeySet, Verified};
 
 /// What the guard found.
@@ -51,7 +51,7 @@ pub async fn run(
         if is_unconfirmed(entry.state) {
             let offset = layout.otadata_offset(n);
             if entry.is_marked() {
-                return go_back(flash, &mut store, offset, entry, cause).await;
+                return go_back(flash, &mut store, offset, entry, cause, Detail::empty()).await;
             }
             let mut word = entry.encode()[4..8].try_into().unwrap_or([0xFF; 4]);
             word[0] &= 0xFE;
@@ -81,14 +81,19 @@ fn is_unconfirmed(state: ImageState) -> bool {
 }
 
 /// Gives a trial up: records why, then makes the entry *aborted* so that the other slot boots.
-/// The caller restarts the device.
-pub async fn abort(flash: &mut impl Flash, layout: &Layout, cause: Cause) -> Result<Boot, Failure> {
+/// The caller restarts the device. `detail` is what the application says of it, and may be empty.
+pub async fn abort(
+    flash: &mut impl Flash,
+    layout: &Layout,
+    cause: Cause,
+    detail: Detail,
+) -> Result<Boot, Failure> {
     let entries = layout.read_otadata(flash).await?;
     let mut store = Store::load(flash, layout).await?;
     match layout.running_entry(&entries) {
         Some(n) if entries[n].state != ImageState::Valid => {
             let offset = layout.otadata_offset(n);
-            go_back(flash, &mut store, offset, entries[n], cause).await
+            go_back(flash, &mut store, offset, entries[n], cause, detail).await
         }
         _ => Ok(Boot::Confirmed),
     }
@@ -100,6 +105,7 @@ async fn go_back(
     offset: u32,
     entry: Entry,
     cause: Cause,
+    detail: Detail,
 ) -> Result<Boot, Failure> {
     let mut state = store.state;
     if state.last.end == End::Trial {
@@ -107,7 +113,7 @@ async fn go_back(
         state.last.cause = cause;
         state.rolled_back = Some(state.last.release);
         // Going back matters more than the reason for it.
-        let _ = store.save(flash, state).await;
+        let _ = store.save_with(flash, state, detail).await;
     }
     // A cut after the erase leaves a blank entry, which selects the other slot just as well.
     let aborted = Entry::new(entry.sequence, ImageState::Aborted);

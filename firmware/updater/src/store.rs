@@ -4,7 +4,7 @@ use crate::Failure;
 use crate::layout::{FLASH, Layout, SlotId};
 use crate::platform::Flash;
 use airlift_wire::limits::{MAX_ENVELOPE, MAX_RELEASE_KEYS, SECTOR_SIZE};
-use airlift_wire::state::{self, STATE_LEN, State};
+use airlift_wire::state::{self, Detail, NOTE_LEN, STATE_LEN, State};
 use airlift_wire::{Digest, Envelope, Manifest, PublicKey, Verified};
 
 /// The state, and which of its two sectors holds it.
@@ -12,6 +12,8 @@ use airlift_wire::{Digest, Envelope, Manifest, PublicKey, Verified};
 pub struct Store {
     /// As it stands in flash.
     pub state: State,
+    /// What the application said about the end of the last update; mostly nothing.
+    pub detail: Detail,
     sector: usize,
     base: u32,
 }
@@ -30,7 +32,11 @@ impl Store {
             .map_err(|_| FLASH)?;
         let (sector, state) = state::newest([first, State::decode(&bytes)])
             .unwrap_or_else(|| (1, State::new("unknown", "", None)));
+        let mut note = [0; NOTE_LEN];
+        let offset = base + (sector * SECTOR_SIZE + STATE_LEN) as u32;
+        flash.read(offset, &mut note).await.map_err(|_| FLASH)?;
         Ok(Self {
+            detail: Detail::decode_note(&note, state.counter),
             state,
             sector,
             base,
@@ -38,8 +44,20 @@ impl Store {
     }
 
     /// Writes a changed state to the other sector and reads it back; the old copy stays until
-    /// then, so a cut leaves one of the two.
+    /// then, so a cut leaves one of the two. What was said about the last update stays with it.
     pub async fn save(&mut self, flash: &mut impl Flash, state: State) -> Result<(), Failure> {
+        let same = state.last == self.state.last;
+        let detail = if same { self.detail } else { Detail::empty() };
+        self.save_with(flash, state, detail).await
+    }
+
+    /// As [`Store::save`], with what the application says about the end of the last update.
+    pub async fn save_with(
+        &mut self,
+        flash: &mut impl Flash,
+        state: State,
+        detail: Detail,
+    ) -> Result<(), Failure> {
         let counter = self.state.counter.checked_add(1).ok_or(FLASH)?;
         let state = State { counter, ..state };
         let sector = 1 - self.sector;
@@ -47,12 +65,19 @@ impl Store {
         let bytes = state.encode();
         let mut back = [0; STATE_LEN];
         flash.erase(offset).await.map_err(|_| FLASH)?;
+        if !detail.as_str().is_empty() {
+            // Before the state: once that is there, so is what belongs to it. A note that cannot be
+            // written is no reason to lose the state.
+            let note = detail.encode_note(counter);
+            let _ = flash.write(offset + STATE_LEN as u32, &note).await;
+        }
         flash.write(offset, &bytes).await.map_err(|_| FLASH)?;
         flash.read(offset, &mut back).await.map_err(|_| FLASH)?;
         if back != bytes {
             return Err(FLASH);
         }
         self.state = state;
+        self.detail = detail;
         self.sector = sector;
         Ok(())
     }

@@ -7,17 +7,19 @@ use crate::net::{FaultyNet, Medium};
 use crate::nor::SharedNor;
 use crate::pace::Pace;
 use crate::power::Power;
-use crate::settings::{Behaviour, BitErrors, Settings};
+use crate::settings::{Behaviour, BitErrors, CHECK_FAILED, NOT_READY, Settings};
 use airlift_littlefs::Storage;
-use airlift_updater::device::{Config, Device, Exit, Health, Identity, Info, Parts, Runner};
+use airlift_updater::device::{
+    Config, Device, Exit, Health, Identity, Info, Parts, Reach, Runner, Verdict, Watchdog,
+};
 use airlift_updater::guard::{self, Boot};
 use airlift_updater::platform::{Clock, Connection, Net, Platform, Random};
 use airlift_updater::store::{self, SlotRelease, Store};
 use airlift_updater::{Buffers, Failure, Layout};
 use airlift_wire::state::Cause;
 use embassy_futures::join::join_array;
-use embassy_futures::select::{Either, select};
-use std::cell::RefCell;
+use embassy_futures::select::{Either, Either3, select, select3};
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
@@ -98,15 +100,70 @@ impl<'s, E: Environment> Platform for Hardware<'s, E> {
 struct Check(Behaviour);
 
 impl Health for Check {
-    async fn ready(&mut self) -> Result<(), Cause> {
+    fn network(&mut self) -> Reach {
         match self.0 {
-            Behaviour::FailsCheck => Err(Cause::HealthCheck),
+            Behaviour::NoNetwork => Reach::NoAddress,
+            // The port was opened before.
+            _ => Reach::Listening,
+        }
+    }
+
+    async fn check(&mut self) -> Verdict {
+        match self.0 {
+            Behaviour::FailsCheck => Verdict::failed(CHECK_FAILED),
+            Behaviour::NeverReady => Verdict::not_yet(NOT_READY),
             Behaviour::NeverConfirms => std::future::pending().await,
-            // The API listens: the port was opened before.
-            Behaviour::Normal | Behaviour::Hangs | Behaviour::Panics => Ok(()),
+            _ => Verdict::Ready,
         }
     }
 }
+
+/// A watchdog: when it was fed last, and nothing once it belongs to the application.
+#[derive(Clone)]
+struct Dog<C> {
+    clock: C,
+    fed_ms: Rc<Cell<Option<u64>>>,
+}
+
+impl<C: Clock> Dog<C> {
+    fn armed(clock: C) -> Self {
+        let fed_ms = Rc::new(Cell::new(Some(clock.now_ms())));
+        Self { clock, fed_ms }
+    }
+
+    /// Nobody feeds it from now on, neither the updater nor the application.
+    fn starve(&self) {
+        if self.fed_ms.get().is_none() {
+            self.fed_ms.set(Some(self.clock.now_ms()));
+        }
+    }
+
+    /// Resolves when it was not fed for so long.
+    async fn bites(&self, after_ms: u32) {
+        while let Some(fed) = self.fed_ms.get() {
+            let since = self.clock.now_ms().saturating_sub(fed);
+            let left = u64::from(after_ms).saturating_sub(since);
+            if left == 0 {
+                return;
+            }
+            self.clock.sleep_ms(left as u32).await;
+        }
+        std::future::pending().await
+    }
+}
+
+impl<C: Clock> Watchdog for Dog<C> {
+    fn feed(&mut self) {
+        self.fed_ms.set(Some(self.clock.now_ms()));
+    }
+
+    fn release(&mut self) {
+        self.fed_ms.set(None);
+    }
+}
+
+/// How long a program works that goes wrong later.
+const LATER_MS: u32 = 1_000;
 
 impl<E: Environment> VirtualDevice<E> {
     /// A device around a flash; see [`crate::factory`] for what has to be in it.
@@ -239,6 +296,7 @@ impl<E: Environment> VirtualDevice<E> {
         };
         let config = Config {
             confirm_ms: settings.confirm_ms,
+            min_uptime_ms: settings.min_uptime_ms,
         };
         let device = Box::new(Device::new());
         let mut buffers = Box::new(Buffers::new());
@@ -252,6 +310,14 @@ impl<E: Environment> VirtualDevice<E> {
             &mut buffers,
         )
         .await?;
+        let mut check = Check(behaviour);
+        let dog = Dog::armed(clock.clone());
+        let mut feeder = dog.clone();
+        if behaviour == Behaviour::NoNetwork {
+            // Nobody reaches it, and nobody hears that it started.
+            let exit = runner.run(&mut check, &mut feeder).await?;
+            return Ok(restart_after(exit));
+        }
         let listener = self.environment.listen().await;
         self.environment.started(&device.info());
         let answering = async || -> Infallible {
@@ -264,13 +330,33 @@ impl<E: Environment> VirtualDevice<E> {
             }
         };
         let serving = join_array::<_, CONNECTIONS>(std::array::from_fn(|_| answering()));
-        let mut check = Check(behaviour);
-        match select(runner.run(&mut check), serving).await {
-            Either::First(exit) => match exit? {
-                Exit::Switched(_) | Exit::WentBack => Ok(Ending::Restart(Cause::Software)),
-            },
-            Either::Second([never, ..]) => match never {},
+        let later = async {
+            match behaviour {
+                Behaviour::Blocks | Behaviour::PanicsLater => clock.sleep_ms(LATER_MS).await,
+                _ => std::future::pending().await,
+            }
+        };
+        let working = select(runner.run(&mut check, &mut feeder), serving);
+        match select3(working, later, dog.bites(settings.watchdog_ms)).await {
+            Either3::First(Either::First(exit)) => Ok(restart_after(exit?)),
+            Either3::First(Either::Second([never, ..])) => match never {},
+            Either3::Second(()) if behaviour == Behaviour::PanicsLater => {
+                Ok(Ending::Restart(Cause::Panic))
+            }
+            Either3::Second(()) => {
+                // Nothing but the watchdog runs any more.
+                dog.starve();
+                dog.bites(settings.watchdog_ms).await;
+                Ok(Ending::Restart(Cause::Watchdog))
+            }
+            Either3::Third(()) => Ok(Ending::Restart(Cause::Watchdog)),
         }
+    }
+}
+
+fn restart_after(exit: Exit) -> Ending {
+    match exit {
+        Exit::Switched(_) | Exit::WentBack => Ending::Restart(Cause::Software),
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Factory<'a> {
     pub installed: Option<(SlotId, &'a Release)>,
     /// The version of the file system.
     pub disk_version: DiskVersion,
+    /// Whether it takes a release only after a statement which one is the newest.
+    pub freshness_required: bool,
 }
 
 impl<'a> Factory<'a> {
@@ -61,6 +63,7 @@ impl<'a> Factory<'a> {
             app: None,
             installed: None,
             disk_version: DiskVersion::V2_0,
+            freshness_required: false,
         }
     }
 
@@ -104,6 +107,7 @@ impl<'a> Factory<'a> {
             state.confirmed = Some(release.id());
         }
         state.counter = 1;
+        state.freshness_required = self.freshness_required;
         put(&nor, layout.airlift.offset, &state.encode())?;
         Ok(nor.snapshot())
     }

@@ -15,8 +15,10 @@ pub struct Settings {
     pub bootloader: Bootloader,
     /// What new images do on their first trial; the first rule that fits counts.
     pub trials: Vec<TrialRule>,
-    /// How long a trial may take to confirm, in milliseconds.
+    /// How long after its start a trial may confirm at the latest, in milliseconds.
     pub confirm_ms: u32,
+    /// How long a trial must have been up before it confirms, in milliseconds.
+    pub min_uptime_ms: u32,
     /// After how long without a sign of life the watchdog resets, in milliseconds.
     pub watchdog_ms: u32,
     /// How long a start takes, in milliseconds.
@@ -38,6 +40,7 @@ impl Default for Settings {
             bootloader: Bootloader::Plain,
             trials: Vec::new(),
             confirm_ms: 120_000,
+            min_uptime_ms: 0,
             watchdog_ms: 8_000,
             boot_ms: 300,
             network: Network::default(),
@@ -90,15 +93,29 @@ pub enum Behaviour {
     /// Works.
     #[default]
     Normal,
-    /// Runs and answers, but its own check never passes.
+    /// Runs and answers, but its own check never says anything.
     NeverConfirms,
-    /// Its own check fails.
+    /// Runs and answers, but its own check says [`NOT_READY`] for ever.
+    NeverReady,
+    /// Its own check says [`CHECK_FAILED`].
     FailsCheck,
+    /// Never gets an address.
+    NoNetwork,
     /// Stops after the boot guard, until the watchdog resets the device.
     Hangs,
+    /// Works for a second, then a loop without end keeps everything else from running, until the
+    /// watchdog resets the device.
+    Blocks,
     /// Panics after the boot guard.
     Panics,
+    /// Works for a second, then panics.
+    PanicsLater,
 }
+
+/// What [`Behaviour::FailsCheck`] says.
+pub const CHECK_FAILED: &str = "sensor missing";
+/// What [`Behaviour::NeverReady`] says.
+pub const NOT_READY: &str = "waits for the sensor";
 
 impl Settings {
     /// What a trial of this release does.

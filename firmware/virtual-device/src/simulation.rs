@@ -52,6 +52,8 @@ pub struct SimulationConfig {
     pub flash_size: usize,
     /// What is in devices that are made.
     pub software: Software,
+    /// Whether devices that are made take a release only after a statement which one is the newest.
+    pub require_fresh: bool,
     /// How all of them behave.
     pub settings: Settings,
     /// Whether they are announced with mDNS, on loopback.
@@ -84,6 +86,7 @@ impl SimulationConfig {
             chip: 5,
             flash_size: NorFlash::SIZE_MIN,
             software,
+            require_fresh: false,
             settings: Settings::default(),
             announce: true,
         }
@@ -300,6 +303,7 @@ fn open(
     if table.iter().all(|byte| *byte == 0xFF) {
         let mut factory = Factory::new(&config.product, &record.name, config.trust);
         factory.flash_size = size;
+        factory.freshness_required = config.require_fresh;
         match &config.software {
             Software::App(app) => factory.app = Some(app),
             Software::Release(release) => factory.installed = Some((SlotId::Factory, release)),

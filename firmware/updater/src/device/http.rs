@@ -3,11 +3,12 @@
 use super::answer::{Refusal, busy, error, line, refuse, send, stream_head};
 use super::json::{Fixed, Json};
 use super::request::{MAX_REQUEST_HEAD, Method, Request, host_of, read_head};
-use super::{Device, Status};
+use super::{Device, FRESH_MS, Status};
+use crate::Failure;
 use crate::event::Event;
 use crate::platform::{Clock, Connection, NetError, within};
 use airlift_wire::digest::{Hasher, parse_hex};
-use airlift_wire::limits::MAX_ENVELOPE;
+use airlift_wire::limits::{MAX_ENVELOPE, MAX_STATEMENT};
 use airlift_wire::{Digest, ErrorCode};
 use core::net::SocketAddr;
 use embassy_sync::pubsub::WaitResult;
@@ -84,6 +85,14 @@ impl Device {
         }
         match (&request.method, request.path) {
             (Method::Get, "/v1/device") => self.device(connection, clock, free_memory).await,
+            (Method::Get, "/v1/nonce") => self.nonce(connection, clock).await,
+            (Method::Post, "/v1/freshness") => {
+                let body = &head[head_len..filled];
+                match self.statement(connection, &request, body, clock).await? {
+                    Ok(()) => Ok(()),
+                    Err(refusal) => error(connection, refusal).await,
+                }
+            }
             (Method::Post, "/v1/update/cancel") => self.cancel_request(connection, &request).await,
             (Method::Post, "/v1/update") => {
                 let body = &head[head_len..filled];
@@ -95,7 +104,10 @@ impl Device {
                     Err(refusal) => error(connection, refusal).await,
                 }
             }
-            (_, "/v1/device" | "/v1/update" | "/v1/update/cancel") => {
+            (
+                _,
+                "/v1/device" | "/v1/nonce" | "/v1/freshness" | "/v1/update" | "/v1/update/cancel",
+            ) => {
                 let message = "the method is not allowed here";
                 let status = "405 Method Not Allowed";
                 error(connection, refuse(status, ErrorCode::BadRequest, message)).await
@@ -135,9 +147,10 @@ impl Device {
                     "\"idle\"}"
                 })?;
             }
+            let now = clock.now_ms();
+            self.freshness_json(info.freshness_required, now, &mut json)?;
             json.format(format_args!(
-                ",\"uptime_ms\":{},\"free_memory\":{free_memory}}}",
-                clock.now_ms()
+                ",\"uptime_ms\":{now},\"free_memory\":{free_memory}}}"
             ))
         })();
         if written.is_err() {
@@ -146,6 +159,120 @@ impl Device {
             return error(connection, refuse(status, ErrorCode::Internal, message)).await;
         }
         send(connection, "200 OK", body.bytes()).await
+    }
+
+    /// What is known of the newest release, and the last offer that was refused for its age.
+    fn freshness_json<W: core::fmt::Write>(
+        &self,
+        required: bool,
+        now_ms: u64,
+        json: &mut Json<'_, W>,
+    ) -> core::fmt::Result {
+        json.format(format_args!(
+            ",\"freshness\":{{\"required\":{required},\"newest\":"
+        ))?;
+        json.number(self.newest(now_ms).map(|newest| newest.sequence))?;
+        json.raw("},\"stale_offer\":")?;
+        let Some(offer) = self.stale_offer() else {
+            return json.raw("null");
+        };
+        json.raw("{\"release\":")?;
+        json.digest(Some(offer.release))?;
+        json.format(format_args!(",\"offered\":{},\"newest\":", offer.offered))?;
+        json.number(offer.newest)?;
+        let (by, at_ms) = (offer.by, offer.at_ms);
+        json.format(format_args!(",\"by\":\"{by}\",\"at_ms\":{at_ms}}}"))
+    }
+
+    /// A nonce for a statement of freshness.
+    async fn nonce<C: Connection>(
+        &self,
+        connection: &mut C,
+        clock: &impl Clock,
+    ) -> Result<(), NetError> {
+        let Some(nonce) = self.with_freshness(|f| f.give(clock.now_ms())) else {
+            let message = "the device is still starting";
+            let status = "503 Service Unavailable";
+            return error(connection, refuse(status, ErrorCode::Busy, message)).await;
+        };
+        let mut body = Fixed::<96>::new();
+        Json(&mut body)
+            .format(format_args!("{{\"schema\":1,\"nonce\":\"{nonce}\"}}"))
+            .map_err(|_| NetError)?;
+        send(connection, "200 OK", body.bytes()).await
+    }
+
+    /// Receives a statement which release is the newest.
+    async fn statement<C: Connection>(
+        &self,
+        connection: &mut C,
+        request: &Request<'_>,
+        early: &[u8],
+        clock: &impl Clock,
+    ) -> Result<Result<(), Refusal>, NetError> {
+        let len = match request.content_length {
+            Some(len @ 1..=MAX_STATEMENT) if early.len() <= len => len,
+            _ => {
+                let message = "a statement has 1 to 320 bytes and a Content-Length";
+                let status = "413 Content Too Large";
+                return Ok(Err(refuse(status, ErrorCode::BadRequest, message)));
+            }
+        };
+        if !request.is_cose {
+            let message = "a statement is sent as application/cose";
+            let status = "415 Unsupported Media Type";
+            return Ok(Err(refuse(status, ErrorCode::BadRequest, message)));
+        }
+        let mut message = [0; MAX_STATEMENT];
+        message[..early.len()].copy_from_slice(early);
+        let receiving = async {
+            let mut got = early.len();
+            while got < len {
+                let n = connection.read(&mut message[got..len]).await?;
+                if n == 0 || n > len - got {
+                    return Err(NetError);
+                }
+                got += n;
+            }
+            Ok(())
+        };
+        within(clock, REQUEST_MS, receiving)
+            .await
+            .ok_or(NetError)??;
+        let now_ms = clock.now_ms();
+        let (trust, product) = {
+            let info = self.info.borrow();
+            (info.trust, info.product)
+        };
+        let Some(trust) = trust else {
+            let message = "the device was given no keys";
+            return Ok(Err(refuse("403 Forbidden", ErrorCode::NoTrust, message)));
+        };
+        if !self.may_check(now_ms) {
+            return Ok(Err(TOO_MANY));
+        }
+        let taken =
+            self.with_freshness(|f| f.take(&message[..len], &trust, product.as_str(), now_ms));
+        match taken {
+            Ok(newest) => {
+                let left = FRESH_MS.saturating_sub(now_ms.saturating_sub(newest.at_ms));
+                let mut body = Fixed::<96>::new();
+                Json(&mut body)
+                    .format(format_args!(
+                        "{{\"schema\":1,\"newest\":{},\"fresh_ms\":{left}}}",
+                        newest.sequence
+                    ))
+                    .map_err(|_| NetError)?;
+                send(connection, "200 OK", body.bytes()).await.map(Ok)
+            }
+            Err(Failure { code, message }) => {
+                let status = match code {
+                    ErrorCode::BadStatement => "400 Bad Request",
+                    _ => "403 Forbidden",
+                };
+                Ok(Err(refuse(status, code, message)))
+            }
+        }
     }
 
     async fn cancel_request<C: Connection>(
@@ -213,9 +340,7 @@ impl Device {
             .ok_or(NetError)??;
         if let Some(claim) = claim {
             if !self.may_check(clock.now_ms()) {
-                let message = "ten signatures were checked in the last minute";
-                let status = "429 Too Many Requests";
-                return Ok(Err(refuse(status, ErrorCode::RateLimited, message)));
+                return Ok(Err(TOO_MANY));
             }
             let Ok(mut events) = self.events.subscriber() else {
                 return Ok(Err(WATCHERS));
@@ -285,6 +410,12 @@ impl Device {
         Ok(hasher.finish())
     }
 }
+
+const TOO_MANY: Refusal = refuse(
+    "429 Too Many Requests",
+    ErrorCode::RateLimited,
+    "ten signatures were checked in the last minute",
+);
 
 const WATCHERS: Refusal = refuse(
     "503 Service Unavailable",
@@ -398,7 +529,7 @@ mod tests {
     #[test]
     fn a_device_with_the_longest_texts_can_describe_itself() {
         use crate::layout::SlotId;
-        use airlift_wire::state::{Cause, End, LastUpdate, Text};
+        use airlift_wire::state::{Cause, Detail, End, LastUpdate, Text};
         use airlift_wire::{KeySet, PublicKey};
         const WORST: &str = "\u{1}";
         let (key, digest) = (PublicKey([0xFF; 32]), Digest([0xFF; 32]));
@@ -432,7 +563,17 @@ mod tests {
                 cause: Cause::NotConfirmed,
                 boots: u8::MAX,
             }),
+            detail: Detail::printable(&"\\".repeat(48)),
+            freshness_required: true,
         };
+        let stale = crate::device::StaleOffer {
+            release: digest,
+            offered: u32::MAX,
+            newest: Some(u32::MAX),
+            by: "1111:2222:3333:4444:5555:6666:7777:8888".parse().unwrap(),
+            at_ms: u64::MAX,
+        };
+        device.with_freshness(|f| f.stale = Some(stale));
         {
             let mut job = device.job.borrow_mut();
             job.status = Status::Running;

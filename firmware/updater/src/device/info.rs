@@ -3,7 +3,7 @@
 use super::json::Json;
 use crate::layout::SlotId;
 use airlift_wire::otadata::ImageState;
-use airlift_wire::state::{End, LastUpdate, Text};
+use airlift_wire::state::{Detail, End, LastUpdate, Text};
 use airlift_wire::{Digest, KeySet, image};
 use core::fmt;
 
@@ -77,6 +77,10 @@ pub struct Info {
     pub bootloader_rollback: bool,
     /// The last update.
     pub last: Option<LastUpdate>,
+    /// Why it ended so, in the application's words; may be empty.
+    pub detail: Detail,
+    /// Whether a release is taken only after a statement which one is the newest.
+    pub freshness_required: bool,
 }
 
 impl Info {
@@ -93,6 +97,8 @@ impl Info {
             trust: None,
             bootloader_rollback: false,
             last: None,
+            detail: Text::empty(),
+            freshness_required: false,
         }
     }
 
@@ -142,13 +148,20 @@ impl Info {
         ))?;
         out.raw(",\"last_update\":")?;
         match &self.last {
-            Some(last) if last.end != End::None => out.format(format_args!(
-                "{{\"release\":\"{}\",\"end\":\"{}\",\"cause\":\"{}\",\"boots\":{}}}",
-                last.release,
-                last.end.name(),
-                last.cause.name(),
-                last.boots
-            )),
+            Some(last) if last.end != End::None => {
+                out.format(format_args!(
+                    "{{\"release\":\"{}\",\"end\":\"{}\",\"cause\":\"{}\",\"boots\":{}",
+                    last.release,
+                    last.end.name(),
+                    last.cause.name(),
+                    last.boots
+                ))?;
+                if !self.detail.as_str().is_empty() {
+                    out.raw(",\"detail\":")?;
+                    out.string(self.detail.as_str())?;
+                }
+                out.raw("}")
+            }
             _ => out.raw("null"),
         }
     }

@@ -31,6 +31,13 @@ impl<W: Write> Json<'_, W> {
         self.0.write_char('"')
     }
 
+    pub fn number(&mut self, number: Option<u32>) -> fmt::Result {
+        match number {
+            Some(number) => write!(self.0, "{number}"),
+            None => self.0.write_str("null"),
+        }
+    }
+
     pub fn digest(&mut self, digest: Option<Digest>) -> fmt::Result {
         match digest {
             Some(digest) => write!(self.0, "\"{digest}\""),

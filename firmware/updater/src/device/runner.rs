@@ -1,5 +1,6 @@
 //! Starts a device and does one job after the other.
 
+use super::health::{Health, Watchdog, judge};
 use super::info::{SlotInfo, state_name};
 use super::{Device, Identity, Info, Status, Watch};
 use crate::event::{Event, Observer, Phase};
@@ -26,24 +27,20 @@ const UNREACHABLE: Failure = Failure::new(
     "the device cannot reach the chunk server of the host",
 );
 
-/// The application's word on whether a new version is fit to stay.
-pub trait Health {
-    /// Resolves when the link is up, the device has an address, the API listens and the
-    /// application's own check has passed; fails when it is certain that it never will.
-    async fn ready(&mut self) -> Result<(), Cause>;
-}
-
 /// Settings of the updater.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// How long a trial may take to confirm.
+    /// How long after its start a trial may confirm at the latest.
     pub confirm_ms: u32,
+    /// How long it must have been up before it confirms: what crashes earlier is rolled back.
+    pub min_uptime_ms: u32,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             confirm_ms: 120_000,
+            min_uptime_ms: 5_000,
         }
     }
 }
@@ -105,8 +102,11 @@ impl<'d, P: Platform> Runner<'d, P> {
             files,
             net,
             clock,
-            random,
+            mut random,
         } = parts;
+        let mut secret = [0; 32];
+        random.fill(&mut secret);
+        device.with_freshness(|freshness| freshness.start(secret));
         let mut store = Store::load(&mut flash, &layout).await?;
         if let Boot::Trial {
             bootloader_rollback,
@@ -187,15 +187,21 @@ impl<'d, P: Platform> Runner<'d, P> {
         }
     }
 
-    /// Confirms a trial, then does jobs until the device must restart.
-    pub async fn run(&mut self, health: &mut impl Health) -> Result<Exit, Failure> {
+    /// Confirms a trial, then does jobs until the device must restart. `watchdog` resets the device
+    /// when a trial hangs; `&mut ()` is none.
+    pub async fn run(
+        &mut self,
+        health: &mut impl Health,
+        watchdog: &mut impl Watchdog,
+    ) -> Result<Exit, Failure> {
         if let Boot::Trial { .. } = self.boot {
-            let verdict = match within(&self.clock, self.config.confirm_ms, health.ready()).await {
-                Some(verdict) => verdict,
-                None => Err(Cause::NotConfirmed),
-            };
-            if let Err(cause) = verdict {
-                guard::abort(&mut self.flash, &self.layout, cause).await?;
+            let Config {
+                confirm_ms,
+                min_uptime_ms,
+            } = self.config;
+            let verdict = judge(health, watchdog, &self.clock, min_uptime_ms, confirm_ms).await;
+            if let Err((cause, detail)) = verdict {
+                guard::abort(&mut self.flash, &self.layout, cause, detail).await?;
                 return Ok(Exit::WentBack);
             }
             guard::confirm(
@@ -204,6 +210,7 @@ impl<'d, P: Platform> Runner<'d, P> {
                 self.buffers.chunks.as_flattened_mut(),
             )
             .await?;
+            watchdog.release();
             self.boot = Boot::Confirmed;
             self.store = Store::load(&mut self.flash, &self.layout).await?;
             self.refresh().await?;
@@ -268,6 +275,16 @@ impl<'d, P: Platform> Runner<'d, P> {
         )
         .await?;
         let manifest = accepted.manifest();
+        device.with_freshness(|freshness| {
+            let required = store.state.freshness_required;
+            freshness.judge(
+                accepted.id(),
+                manifest.sequence,
+                job.by.ip().to_canonical(),
+                required,
+                clock.now_ms(),
+            )
+        })?;
         let chunks = |part: Option<airlift_wire::Part<'_>>| part.map_or(0, |p| p.chunks());
         let (app, in_files) = (
             chunks(manifest.app.carried()),
@@ -353,6 +370,8 @@ impl<'d, P: Platform> Runner<'d, P> {
             trust: state.trust,
             bootloader_rollback: state.bootloader_rollback,
             last: Some(state.last),
+            detail: self.store.detail,
+            freshness_required: state.freshness_required,
         };
         Ok(())
     }
