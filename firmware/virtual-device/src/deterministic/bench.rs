@@ -190,6 +190,13 @@ impl Bench {
     }
 }
 
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // Tasks hold the scheduler that holds them.
+        self.scheduler.abort_all();
+    }
+}
+
 /// Where the device of a bench is.
 struct Desk {
     scheduler: Scheduler,

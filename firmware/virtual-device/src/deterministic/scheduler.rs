@@ -94,6 +94,12 @@ impl Scheduler {
         drop(task);
     }
 
+    /// Drops all tasks. Not from inside one of them.
+    pub fn abort_all(&self) {
+        let tasks = std::mem::take(&mut *self.0.tasks.borrow_mut());
+        drop(tasks);
+    }
+
     /// Runs `future` and all tasks until `future` ends.
     ///
     /// # Errors
@@ -291,6 +297,22 @@ mod tests {
         let slow = scheduler.sleep(second * 2);
         assert_eq!(scheduler.run_for(second, slow), Err(Stalled::TimeOver));
         assert_eq!(scheduler.now(), second);
+    }
+
+    #[test]
+    fn all_tasks_are_dropped_also_those_that_hold_the_scheduler() {
+        let scheduler = Scheduler::new();
+        let held = Rc::new(());
+        for _ in 0..3 {
+            let (own, holds) = (scheduler.clone(), Rc::clone(&held));
+            scheduler.spawn(async move {
+                own.sleep(Duration::from_secs(9)).await;
+                drop(holds);
+            });
+        }
+        scheduler.abort_all();
+        assert_eq!(Rc::strong_count(&held), 1);
+        assert_eq!(Rc::strong_count(&scheduler.0), 1);
     }
 
     #[test]
