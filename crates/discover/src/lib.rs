@@ -56,5 +56,7 @@ pub use discovery::{
 };
 pub use error::Error;
 pub use interfaces::Interfaces;
+#[doc(hidden)]
+pub use probe::ask_on;
 pub use probe::probe;
 pub use seen::{Change, SeenDevice, Source, Unanswered};

@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::Error;
@@ -46,6 +47,26 @@ async fn ask(addr: SocketAddr) -> Result<Answer, Error> {
     };
     let stream = TcpStream::connect(addr).await.map_err(unreachable)?;
     let local_addr = stream.local_addr().map_err(unreachable)?.ip();
+    let info = ask_on(addr, stream).await?;
+    let unix = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    Ok(Answer {
+        info,
+        local_addr,
+        round_trip: start.elapsed(),
+        unix,
+    })
+}
+
+/// The conversation of [`probe`] on a connection that is there: a door for the fuzz target.
+///
+/// # Errors
+/// As [`probe`].
+pub async fn ask_on<S>(addr: SocketAddr, stream: S) -> Result<DeviceInfo, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_FIELDS)
@@ -64,16 +85,7 @@ async fn ask(addr: SocketAddr) -> Result<Answer, Error> {
         // What the connection fails with, the exchange fails with too, and says more.
         json = async { let _ = connection.await; std::future::pending().await } => json,
     };
-    let unix = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let info = DeviceInfo::parse(&json)?;
-    Ok(Answer {
-        info,
-        local_addr,
-        round_trip: start.elapsed(),
-        unix,
-    })
+    DeviceInfo::parse(&json)
 }
 
 fn request(addr: SocketAddr) -> Result<Request<Empty<Bytes>>, Error> {
