@@ -6,10 +6,10 @@
 use std::path::PathBuf;
 
 use airlift_app::dto::{
-    Device, Draft, DropPlan, ErrorInfo, HistoryRow, JobDetail, Key, NewRelease, Numbered, Release,
-    Settings, Snapshot,
+    Device, Draft, DropPlan, ErrorInfo, HistoryRow, JobDetail, Key, KeyChange, KeyChangePlan,
+    NewOfflineKey, NewRelease, Numbered, Release, Settings, Snapshot,
 };
-use airlift_app::{Airlift, Error};
+use airlift_app::{Airlift, Error, Secret};
 use tauri::ipc::{Channel, Invoke};
 use tauri::{State, Wry};
 
@@ -41,6 +41,9 @@ pub(crate) fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static 
         import_key,
         export_public_key,
         save_key_copy,
+        new_offline_key,
+        plan_key_change,
+        change_keys,
         history,
         export_history,
         set_settings,
@@ -140,9 +143,10 @@ async fn go_back(
     app: App<'_>,
     release: String,
     key_id: String,
-    passphrase: Option<String>,
+    passphrase: Option<Secret>,
 ) -> Answer<Release> {
-    let signed = app.go_back(&release, &key_id, passphrase.as_deref()).await;
+    let passphrase = passphrase.as_ref().map(Secret::expose);
+    let signed = app.go_back(&release, &key_id, passphrase).await;
     signed.map_err(info)
 }
 
@@ -152,14 +156,16 @@ async fn trust_key(app: App<'_>, path: PathBuf) -> Answer<Key> {
 }
 
 #[tauri::command]
-async fn new_key(app: App<'_>, name: String, passphrase: Option<String>) -> Answer<Key> {
-    let made = app.new_key(&name, passphrase.as_deref()).await;
+async fn new_key(app: App<'_>, name: String, passphrase: Option<Secret>) -> Answer<Key> {
+    let passphrase = passphrase.as_ref().map(Secret::expose);
+    let made = app.new_key(&name, passphrase).await;
     made.map_err(info)
 }
 
 #[tauri::command]
-async fn import_key(app: App<'_>, path: PathBuf, passphrase: Option<String>) -> Answer<Key> {
-    let imported = app.import_key(&path, passphrase.as_deref()).await;
+async fn import_key(app: App<'_>, path: PathBuf, passphrase: Option<Secret>) -> Answer<Key> {
+    let passphrase = passphrase.as_ref().map(Secret::expose);
+    let imported = app.import_key(&path, passphrase).await;
     imported.map_err(info)
 }
 
@@ -171,6 +177,21 @@ async fn export_public_key(app: App<'_>, id: String, path: PathBuf) -> Answer<()
 #[tauri::command]
 async fn save_key_copy(app: App<'_>, id: String, path: PathBuf) -> Answer<()> {
     app.save_key_copy(&id, &path).await.map_err(info)
+}
+
+#[tauri::command]
+async fn new_offline_key(app: App<'_>, form: NewOfflineKey) -> Answer<Key> {
+    app.new_offline_key(form).await.map_err(info)
+}
+
+#[tauri::command]
+async fn plan_key_change(app: App<'_>, devices: Vec<String>) -> Answer<KeyChangePlan> {
+    app.plan_key_change(&devices).await.map_err(info)
+}
+
+#[tauri::command]
+async fn change_keys(app: App<'_>, form: KeyChange) -> Answer<Vec<u32>> {
+    app.change_keys(form).await.map_err(info)
 }
 
 #[tauri::command]

@@ -25,11 +25,13 @@ use crate::store::{Store, blocking};
 use crate::{Error, job::preflight};
 
 mod keys;
+mod rekey;
 mod releases;
 mod updates;
 mod virtual_devices;
 mod watch;
 
+pub use rekey::{NewKeys, Uses};
 pub use releases::created;
 pub(crate) use releases::read_app;
 

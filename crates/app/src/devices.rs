@@ -58,6 +58,12 @@ pub fn view(seen: &SeenDevice, context: &Context) -> dto::Device {
             .flat_map(|t| std::iter::once(&t.root).chain(t.keys.iter().filter(|k| **k != t.root)))
             .map(|key| key.to_string())
             .collect(),
+        root: trust.map(|t| t.root.to_string()),
+        release_keys: trust
+            .iter()
+            .flat_map(|t| &t.keys)
+            .map(ToString::to_string)
+            .collect(),
         epoch: trust.map_or(0, |t| u32::try_from(t.epoch).unwrap_or(u32::MAX)),
         bootloader_rollback: device.bootloader_rollback,
         flash_size: u32::try_from(device.flash_size).unwrap_or(u32::MAX),

@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+use crate::Secret;
+
 /// Where the TypeScript of these types is committed, from `crates/app/bindings`. A file a type: so a
 /// run of some of the tests rewrites some of the files and never half of one.
 const BINDINGS: &str = "../../../ui/src/bindings/";
@@ -86,6 +88,10 @@ pub struct Device {
     pub slots: Vec<Slot>,
     /// Key ids that it trusts; the root first.
     pub trusts: Vec<String>,
+    /// Id of the key that may change whom it trusts.
+    pub root: Option<String>,
+    /// Ids of the keys that sign releases for it.
+    pub release_keys: Vec<String>,
     /// Epoch of its key set.
     pub epoch: u32,
     /// Whether its bootloader has rollback.
@@ -190,6 +196,9 @@ pub struct Release {
     pub size: u32,
     /// Id of the key that signed.
     pub key_id: String,
+    /// Whom devices trust once they have confirmed it, when it changes that.
+    #[serde(default)]
+    pub keys: Option<KeySet>,
     /// Ids of the devices that run it.
     pub running_on: Vec<String>,
 }
@@ -438,6 +447,92 @@ pub struct Key {
     pub needs_passphrase: bool,
     /// Whether releases signed by it are accepted here.
     pub trusted: bool,
+    /// Whether it was made here and its private part is kept elsewhere.
+    pub offline: bool,
+}
+
+/// The keys that a device trusts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export, export_to = BINDINGS)]
+#[serde(rename_all = "camelCase")]
+pub struct KeySet {
+    /// Rises with each change.
+    pub epoch: u32,
+    /// Id of the root.
+    pub root: String,
+    /// Ids of the release keys.
+    pub keys: Vec<String>,
+}
+
+/// An offline key to be made: its private part goes to a file and stays nowhere else.
+#[derive(Clone, Debug, Deserialize, TS)]
+#[ts(export, export_to = BINDINGS)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewOfflineKey {
+    /// Name of its public part here.
+    pub name: String,
+    /// File for the private part; must not exist.
+    pub path: String,
+    /// Opens it.
+    #[ts(as = "String")]
+    pub passphrase: Secret,
+}
+
+/// What it takes to change the keys of some devices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyChangePlan {
+    /// Epoch of the new set.
+    pub epoch: u32,
+    /// The roots of the devices; one of them must sign.
+    pub roots: Vec<RootOfDevices>,
+    /// Devices whose keys cannot be changed over the network now, and why.
+    pub refused: Vec<RefusedDevice>,
+}
+
+/// A root and the devices that trust it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
+#[serde(rename_all = "camelCase")]
+pub struct RootOfDevices {
+    /// Key id.
+    pub id: String,
+    /// The key, if it is known here.
+    pub key: Option<Key>,
+    /// Ids of the devices.
+    pub devices: Vec<String>,
+}
+
+/// A device that something cannot be done to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedDevice {
+    /// Device id.
+    pub device: String,
+    /// Why.
+    pub error: ErrorInfo,
+}
+
+/// A change of keys: the filled-in form.
+#[derive(Clone, Debug, Deserialize, TS)]
+#[ts(export, export_to = BINDINGS)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyChange {
+    /// Ids of the devices; all trust the same root.
+    pub devices: Vec<String>,
+    /// Id of that root; its private part is here unless `signer_file` says where.
+    pub signer: String,
+    /// File of the root's private part, when that is not kept here.
+    pub signer_file: Option<String>,
+    /// Opens it.
+    #[ts(as = "Option<String>")]
+    pub passphrase: Option<Secret>,
+    /// Id of the new root.
+    pub root: String,
+    /// Ids of the new release keys, one to four.
+    pub release_keys: Vec<String>,
 }
 
 /// The chunk server.
@@ -579,7 +674,8 @@ pub struct NewRelease {
     /// Key id.
     pub key_id: String,
     /// Passphrase of the key.
-    pub passphrase: Option<String>,
+    #[ts(as = "Option<String>")]
+    pub passphrase: Option<Secret>,
 }
 
 /// A row of the history.

@@ -2,10 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use airlift_release::write::{Access, Existing, write_file};
 use airlift_release::{SigningKey, keys as files};
 use airlift_wire::{KeyId, PublicKey};
+
+mod offline;
+
+pub use offline::MIN_OFFLINE_PASSPHRASE;
 
 use crate::dto;
 use crate::home::{Home, write_atomically};
@@ -26,6 +32,7 @@ struct Known {
     private: Option<PathBuf>,
     needs_passphrase: bool,
     trusted: bool,
+    offline: bool,
 }
 
 impl Keys {
@@ -45,22 +52,63 @@ impl Keys {
         Ok(keys)
     }
 
-    /// The keys whose releases are accepted here.
+    /// The keys whose releases are accepted here: those that somebody trusted, and those that sign
+    /// here.
     pub fn trusted(&self) -> Result<Vec<PublicKey>, Error> {
-        let files = listed(&self.home.trusted(), PUBLIC)?;
-        Ok(files
-            .iter()
-            .filter_map(|(_, path)| public_in(path))
-            .collect())
+        let mut trusted = Vec::new();
+        for (_, path) in listed(&self.home.trusted(), PUBLIC)? {
+            trusted.extend(public_in(&path));
+        }
+        for (_, public, _) in self.own()? {
+            if !trusted.contains(&public) {
+                trusted.push(public);
+            }
+        }
+        Ok(trusted)
+    }
+
+    /// Key files that are here and cannot be used, with the reason. They are left out everywhere
+    /// else, and stay where they are.
+    pub fn damaged(&self) -> Result<Vec<(PathBuf, Error)>, Error> {
+        let mut damaged = Vec::new();
+        let (trusted, own) = (self.home.trusted(), self.home.keys());
+        for (_, path) in listed(&trusted, PUBLIC)?
+            .into_iter()
+            .chain(listed(&own, PUBLIC)?)
+        {
+            if let Err(error) = read_public(&path) {
+                damaged.push((path, error));
+            }
+        }
+        for (_, path) in listed(&own, PRIVATE)? {
+            let pem = files::read_key_file(&path);
+            let key = match &pem {
+                // What is in there only its passphrase says.
+                Ok(pem) if files::needs_passphrase(pem) => continue,
+                Ok(pem) => SigningKey::from_pem(pem, None).map(drop),
+                Err(_) => pem.map(drop),
+            };
+            if let Err(error) = key {
+                damaged.push((path, error.into()));
+            }
+        }
+        Ok(damaged)
     }
 
     /// Accepts releases that this key signed.
     pub fn trust(&self, key: &PublicKey, name: &str) -> Result<dto::Key, Error> {
         files::check_public(key)?;
         let id = key.id();
-        if !self.known()?.get(&id).is_some_and(|known| known.trusted) {
-            let name = free_name(&self.home.trusted(), &clean(name), PUBLIC, id);
-            let path = self.home.trusted().join(format!("{name}{PUBLIC}"));
+        // Of two that trust the same key at once, one writes it.
+        let _held = self.home.hold("trusted")?;
+        let dir = self.home.trusted();
+        let written = listed(&dir, PUBLIC)?;
+        if !written
+            .iter()
+            .any(|(_, path)| public_in(path).as_ref() == Some(key))
+        {
+            let name = free_name(&dir, &clean(name), PUBLIC, id);
+            let path = dir.join(format!("{name}{PUBLIC}"));
             write_atomically(&path, &[files::public_to_pem(key)?.as_bytes()])?;
         }
         self.get(id)
@@ -74,10 +122,7 @@ impl Keys {
 
     /// Makes a key that can sign, and trusts it.
     pub fn create(&self, name: &str, passphrase: Option<&str>) -> Result<dto::Key, Error> {
-        if clean(name) != name {
-            let message = format!("{name:?} is no name for a key: a-z, A-Z, 0-9, . _ and - are");
-            return Err(Error::Usage(message));
-        }
+        check_name(name)?;
         let key = SigningKey::generate()?;
         let pem = key.to_pem(passphrase)?;
         self.keep(&key, &pem, name)
@@ -131,9 +176,22 @@ impl Keys {
 
     fn keep(&self, key: &SigningKey, pem: &str, name: &str) -> Result<dto::Key, Error> {
         let dir = self.home.keys();
-        files::write_private(&dir.join(format!("{name}{PRIVATE}")), pem)?;
-        let public = files::public_to_pem(&key.public())?;
-        write_atomically(&dir.join(format!("{name}{PUBLIC}")), &[public.as_bytes()])?;
+        let private = dir.join(format!("{name}{PRIVATE}"));
+        {
+            // Two keys of one name would end up with each other's halves.
+            let _held = self.home.hold("keys")?;
+            if private.symlink_metadata().is_ok() {
+                return Err(airlift_release::Error::Exists(private).into());
+            }
+            // The private half last: it is what makes a key of the two, and what takes the name.
+            let public = files::public_to_pem(&key.public())?;
+            write_atomically(&dir.join(format!("{name}{PUBLIC}")), &[public.as_bytes()])?;
+            let written = write_file(&private, &[pem.as_bytes()], Existing::Keep, Access::Owner);
+            written.map_err(|e| match e.kind() {
+                ErrorKind::AlreadyExists => airlift_release::Error::Exists(private).into(),
+                _ => Error::io(&private, e),
+            })?;
+        }
         self.trust(&key.public(), name)
     }
 
@@ -153,20 +211,39 @@ impl Keys {
             }
         }
         let dir = self.home.keys();
-        for (name, path) in listed(&dir, PRIVATE)? {
-            // The public half beside it says which key this is, without any passphrase.
-            let Some(public) = public_in(&dir.join(format!("{name}{PUBLIC}"))) else {
+        for (name, path) in listed(&dir, PUBLIC)? {
+            if dir.join(format!("{name}{PRIVATE}")).exists() {
                 continue;
-            };
+            }
+            // Without trust it is what is left of a key whose making was cut off.
+            let key = public_in(&path).and_then(|public| known.get_mut(&public.id()));
+            if let Some(key) = key {
+                (key.name, key.offline) = (name, true);
+            }
+        }
+        for (name, public, path) in self.own()? {
             let Ok(pem) = files::read_key_file(&path) else {
                 continue;
             };
             let key = known.entry(public.id()).or_default();
             key.name = name;
+            key.trusted = true;
             key.needs_passphrase = files::needs_passphrase(&pem);
-            key.private = Some(path);
+            (key.private, key.offline) = (Some(path), false);
         }
         Ok(known)
+    }
+
+    /// The keys that sign here: name, public half, path of the private half.
+    fn own(&self) -> Result<Vec<(String, PublicKey, PathBuf)>, Error> {
+        let dir = self.home.keys();
+        let private = listed(&dir, PRIVATE)?.into_iter();
+        // The public half beside it says which key this is, without any passphrase.
+        let own = private.filter_map(|(name, path)| {
+            let public = public_in(&dir.join(format!("{name}{PUBLIC}")))?;
+            Some((name, public, path))
+        });
+        Ok(own.collect())
     }
 }
 
@@ -195,7 +272,16 @@ fn view(id: KeyId, key: Known) -> dto::Key {
         can_sign: key.private.is_some(),
         needs_passphrase: key.needs_passphrase,
         trusted: key.trusted,
+        offline: key.offline,
     }
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    if clean(name) == name {
+        return Ok(());
+    }
+    let message = format!("{name:?} is no name for a key: a-z, A-Z, 0-9, . _ and - are");
+    Err(Error::Usage(message))
 }
 
 fn public_in(path: &Path) -> Option<PublicKey> {
@@ -207,7 +293,11 @@ fn public_in(path: &Path) -> Option<PublicKey> {
 /// Names and paths of the files of a folder that end in `suffix`, in order.
 fn listed(dir: &Path, suffix: &str) -> Result<Vec<(String, PathBuf)>, Error> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(dir).map_err(|e| Error::io(dir, e))? {
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(found),
+        entries => entries.map_err(|e| Error::io(dir, e))?,
+    };
+    for entry in entries {
         let path = entry.map_err(|e| Error::io(dir, e))?.path();
         let Some(name) = path.file_name().and_then(|n| n.to_str()) else {
             continue;
@@ -291,6 +381,88 @@ mod tests {
         let first = keys.create("a", None).unwrap();
         assert_eq!(keys.create("a", None).unwrap_err().code().as_str(), "io");
         assert_eq!(keys.list().unwrap(), [first]);
+    }
+
+    #[test]
+    fn a_key_whose_making_was_cut_off_is_trusted_and_its_name_is_not_blocked() {
+        let (dir, keys) = keys();
+        let key = keys.create("mine", None).unwrap();
+        // As it is before the last step, and before the last but one.
+        fs::remove_file(dir.path().join("trusted/mine.pub.pem")).unwrap();
+        assert_eq!(keys.list().unwrap(), std::slice::from_ref(&key));
+        assert_eq!(keys.trusted().unwrap()[0].id().to_string(), key.id);
+        fs::remove_file(dir.path().join("keys/mine.pem")).unwrap();
+        assert_eq!(keys.list().unwrap(), []);
+        assert!(keys.create("mine", None).unwrap().can_sign);
+        assert_eq!(keys.list().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn two_that_make_a_key_of_one_name_at_once_make_one_whole_key() {
+        let (_dir, keys) = keys();
+        let made = std::thread::scope(|scope| {
+            let makers: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| keys.create("a", None)))
+                .collect();
+            makers
+                .into_iter()
+                .filter_map(|maker| maker.join().unwrap().ok())
+                .count()
+        });
+        assert_eq!(made, 1);
+        let list = keys.list().unwrap();
+        let signing = keys.signing("a", None).unwrap();
+        assert_eq!(
+            list[0].id,
+            signing.id().to_string(),
+            "both halves are of one key"
+        );
+    }
+
+    #[test]
+    fn keys_of_one_name_that_are_trusted_at_once_are_all_kept() {
+        let (_dir, keys) = keys();
+        std::thread::scope(|scope| {
+            for seed in 1..=6 {
+                let public = SigningKey::from_seed(&[seed; 32]).public();
+                let keys = &keys;
+                scope.spawn(move || keys.trust(&public, "vendor").unwrap());
+            }
+        });
+        assert_eq!(keys.list().unwrap().len(), 6);
+    }
+
+    #[test]
+    fn key_files_that_cannot_be_used_are_named_with_the_reason() {
+        let (dir, keys) = keys();
+        keys.create("good", None).unwrap();
+        keys.create("bad", None).unwrap();
+        fs::write(
+            dir.path().join("keys/bad.pem"),
+            "-----BEGIN PRIVATE KEY-----\nAAAA",
+        )
+        .unwrap();
+        fs::write(dir.path().join("trusted/good.pub.pem"), "").unwrap();
+        let damaged = keys.damaged().unwrap();
+        let damaged: Vec<_> = damaged
+            .iter()
+            .map(|(path, error)| {
+                (
+                    path.strip_prefix(dir.path()).unwrap(),
+                    error.code().as_str(),
+                )
+            })
+            .collect();
+        let path = Path::new;
+        let wanted = [
+            (path("trusted/good.pub.pem"), "bad_key"),
+            (path("keys/bad.pem"), "bad_key"),
+        ];
+        assert_eq!(damaged, wanted);
+        assert!(
+            keys.signing("good", None).is_ok(),
+            "it is still trusted, for it signs here"
+        );
     }
 
     #[test]

@@ -30,9 +30,11 @@ pub mod keys;
 pub mod library;
 mod link;
 pub mod sample;
+mod secret;
 pub mod server;
 mod simulate;
 pub mod store;
 
-pub use airlift::{Airlift, Options, RawLine, UPDATES_AT_ONCE, created};
+pub use airlift::{Airlift, NewKeys, Options, RawLine, UPDATES_AT_ONCE, Uses, created};
 pub use error::Error;
+pub use secret::Secret;

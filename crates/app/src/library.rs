@@ -211,6 +211,15 @@ pub fn describe(release: &Release, added: f64) -> dto::Release {
         files: part(manifest.part(PartKind::Files)),
         size: u32::try_from(release.size()).unwrap_or(u32::MAX),
         key_id: release.signer().id().to_string(),
+        keys: manifest.keys.map(|set| dto::KeySet {
+            epoch: set.epoch,
+            root: set.root.id().to_string(),
+            keys: set
+                .release_keys()
+                .iter()
+                .map(|k| k.id().to_string())
+                .collect(),
+        }),
         running_on: Vec::new(),
     }
 }

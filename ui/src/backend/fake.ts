@@ -13,15 +13,28 @@ import type {
   FieldProblem,
   HistoryRow,
   Key,
+  KeyChange,
+  KeyChangePlan,
+  NewOfflineKey,
   NewRelease,
   Numbered,
+  Part,
   Release,
   Server,
   Settings,
   Snapshot,
 } from '../dto';
 import type { Backend, DropEvent, Unsubscribe } from './types';
-import { carried, digest, KEY, makeDevice, makeRelease, WELL, type Behaviour } from './fake/data';
+import {
+  carried,
+  digest,
+  KEY,
+  makeDevice,
+  makeRelease,
+  OFFLINE,
+  WELL,
+  type Behaviour,
+} from './fake/data';
 import { FakeJob, STEP_MS } from './fake/job';
 
 export interface World {
@@ -303,6 +316,7 @@ export class FakeBackend implements Backend {
       canSign: true,
       needsPassphrase: passphrase !== null,
       trusted: true,
+      offline: false,
     });
   }
 
@@ -328,6 +342,73 @@ export class FakeBackend implements Backend {
   async saveKeyCopy(id: string, path: string): Promise<void> {
     this.calls.push(['saveKeyCopy', id, path]);
     this.#key(id);
+  }
+
+  async newOfflineKey({ name, path, passphrase }: NewOfflineKey): Promise<Key> {
+    this.calls.push(['newOfflineKey', name, path]);
+    if (passphrase.length < 8) {
+      throw fail('usage', 'the passphrase of an offline key has 8 characters or more', 'See help.');
+    }
+    if (path.includes('exists')) {
+      throw fail('io', `${path} exists already`, 'Choose another name; keys stay as they are.');
+    }
+    const id = digest(`offline ${name}`).slice(0, 16);
+    return this.#addKey({ ...OFFLINE, id, name });
+  }
+
+  async planKeyChange(devices: string[]): Promise<KeyChangePlan> {
+    this.calls.push(['planKeyChange', devices]);
+    const plan: KeyChangePlan = { epoch: 1, roots: [], refused: [] };
+    for (const device of devices.map((id) => this.#device(id))) {
+      if (device.blocked || device.root === null) {
+        const error = device.blocked ?? fail('no_trust', `${device.name} has no keys`, '');
+        plan.refused.push({ device: device.id, error: copy(error) });
+        continue;
+      }
+      plan.epoch = Math.max(plan.epoch, device.epoch + 1);
+      const known = plan.roots.find((root) => root.id === device.root);
+      const key = this.#world.keys.find((each) => each.id === device.root) ?? null;
+      if (known) known.devices.push(device.id);
+      else plan.roots.push({ id: device.root, key, devices: [device.id] });
+    }
+    return copy(plan);
+  }
+
+  async changeKeys(form: KeyChange): Promise<number[]> {
+    this.calls.push(['changeKeys', { ...form, passphrase: form.passphrase && '…' }]);
+    if (form.signerFile && form.passphrase !== 'correct horse') {
+      throw fail('bad_passphrase', 'the passphrase does not open the key', 'Type it again.');
+    }
+    const jobs: number[] = [];
+    for (const device of form.devices.map((id) => this.#device(id))) {
+      const { product, chip } = device;
+      const sequence = Math.max(0, ...this.#world.releases.map((each) => each.sequence)) + 1;
+      const release = makeRelease({
+        product,
+        version: device.version ?? 'unknown',
+        sequence,
+        chip,
+        appSize: 0,
+        filesSize: 0,
+        age: 0,
+      });
+      const running = (sha256: string | null): Part =>
+        sha256 === null ? { kind: 'any' } : { kind: 'running', sha256 };
+      release.app = running(device.appSha256);
+      release.files = running(device.filesSha256);
+      release.keyId = form.signer;
+      const keys = { epoch: device.epoch + 1, root: form.root, keys: form.releaseKeys };
+      release.keys = keys;
+      this.#add(release);
+      jobs.push(this.#start(device, release));
+      Object.assign(device, {
+        epoch: keys.epoch,
+        root: keys.root,
+        releaseKeys: keys.keys,
+        trusts: [...new Set([keys.root, ...keys.keys])],
+      });
+    }
+    return jobs;
   }
 
   async history(): Promise<HistoryRow[]> {

@@ -12,6 +12,9 @@ import type {
   HistoryRow,
   JobDetail,
   Key,
+  KeyChange,
+  KeyChangePlan,
+  NewOfflineKey,
   NewRelease,
   Numbered,
   Release,
@@ -77,6 +80,12 @@ export interface Backend {
   exportPublicKey(id: string, path: string): Promise<void>;
   /** Copies the private key file, as it is, to a place of the user's choice. */
   saveKeyCopy(id: string, path: string): Promise<void>;
+  /** Makes a key whose private part goes to a file and stays nowhere else. */
+  newOfflineKey(form: NewOfflineKey): Promise<Key>;
+  /** What it takes to change the keys of these devices. */
+  planKeyChange(devices: string[]): Promise<KeyChangePlan>;
+  /** Changes them; returns the jobs. */
+  changeKeys(form: KeyChange): Promise<number[]>;
 
   history(): Promise<HistoryRow[]>;
   exportHistory(path: string): Promise<void>;

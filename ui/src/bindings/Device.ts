@@ -76,6 +76,14 @@ slots: Array<Slot>,
  */
 trusts: Array<string>, 
 /**
+ * Id of the key that may change whom it trusts.
+ */
+root: string | null, 
+/**
+ * Ids of the keys that sign releases for it.
+ */
+releaseKeys: Array<string>, 
+/**
  * Epoch of its key set.
  */
 epoch: number, 

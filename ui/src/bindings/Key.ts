@@ -23,4 +23,8 @@ needsPassphrase: boolean,
 /**
  * Whether releases signed by it are accepted here.
  */
-trusted: boolean, };
+trusted: boolean, 
+/**
+ * Whether it was made here and its private part is kept elsewhere.
+ */
+offline: boolean, };

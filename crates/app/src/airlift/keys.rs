@@ -6,10 +6,10 @@ use std::sync::Arc;
 use airlift_release::keys as files;
 
 use super::{Airlift, Shared};
-use crate::Error;
-use crate::dto::{Event, Key};
+use crate::dto::{Event, Key, NewOfflineKey};
 use crate::home::write_atomically;
 use crate::store::blocking;
+use crate::{Error, Secret};
 
 impl Airlift {
     /// Every key of this computer.
@@ -20,22 +20,43 @@ impl Airlift {
     /// Accepts releases that the public key in this file signed.
     pub async fn trust_key(&self, path: &Path) -> Result<Key, Error> {
         let path = path.to_owned();
-        self.change_keys(move |shared| shared.keys.trust_file(&path))
+        self.with_keys(move |shared| shared.keys.trust_file(&path))
             .await
     }
 
     /// Makes a key that can sign, and trusts it.
     pub async fn new_key(&self, name: &str, passphrase: Option<&str>) -> Result<Key, Error> {
-        let (name, passphrase) = (name.to_owned(), passphrase.map(str::to_owned));
-        self.change_keys(move |shared| shared.keys.create(&name, passphrase.as_deref()))
-            .await
+        let (name, passphrase) = (name.to_owned(), passphrase.map(Secret::from));
+        self.with_keys(move |shared| {
+            let passphrase = passphrase.as_ref().map(Secret::expose);
+            shared.keys.create(&name, passphrase)
+        })
+        .await
+    }
+
+    /// Makes a key whose private part goes to a file of the user's choice, encrypted, and stays
+    /// nowhere else; its public part is kept and trusted here.
+    ///
+    /// # Errors
+    /// `usage` for a short passphrase or a place inside Airlift's own folder, `io` when the file
+    /// exists or does not read back.
+    pub async fn new_offline_key(&self, form: NewOfflineKey) -> Result<Key, Error> {
+        self.with_keys(move |shared| {
+            let path = Path::new(&form.path);
+            let passphrase = form.passphrase.expose();
+            shared.keys.create_offline(&form.name, path, passphrase)
+        })
+        .await
     }
 
     /// Takes over a private key, and trusts it.
     pub async fn import_key(&self, path: &Path, passphrase: Option<&str>) -> Result<Key, Error> {
-        let (path, passphrase) = (path.to_owned(), passphrase.map(str::to_owned));
-        self.change_keys(move |shared| shared.keys.import(&path, passphrase.as_deref()))
-            .await
+        let (path, passphrase) = (path.to_owned(), passphrase.map(Secret::from));
+        self.with_keys(move |shared| {
+            let passphrase = passphrase.as_ref().map(Secret::expose);
+            shared.keys.import(&path, passphrase)
+        })
+        .await
     }
 
     /// Writes a public key, as PEM, to a place of the user's choice.
@@ -60,7 +81,7 @@ impl Airlift {
     }
 
     /// A key more changes which devices and which releases make sense here.
-    async fn change_keys(
+    async fn with_keys(
         &self,
         change: impl FnOnce(&Arc<Shared>) -> Result<Key, Error> + Send + 'static,
     ) -> Result<Key, Error> {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Airlift, Shared, lock};
 use crate::dto::{Draft, DropPlan, Event, NewRelease, Release};
 use crate::store::blocking;
-use crate::{Error, draft};
+use crate::{Error, Secret, draft};
 
 /// The variable that fixes the time in a release, so that packing twice gives the same bytes.
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
@@ -48,9 +48,8 @@ impl Airlift {
         let shared = self.shared.clone();
         let created = created(self.shared.clock.unix());
         let release = blocking(move || {
-            let key = shared
-                .keys
-                .signing(&form.key_id, form.passphrase.as_deref())?;
+            let passphrase = form.passphrase.as_ref().map(Secret::expose);
+            let key = shared.keys.signing(&form.key_id, passphrase)?;
             let base = match &form.base {
                 Some(id) => Some(shared.library.open(id, &shared.keys.trusted()?)?),
                 None => None,
@@ -114,9 +113,11 @@ impl Airlift {
         let shared = self.shared.clone();
         let created = created(self.shared.clock.unix());
         let (id, key_id) = (release.to_owned(), key_id.to_owned());
-        let passphrase = passphrase.map(str::to_owned);
+        let passphrase = passphrase.map(Secret::from);
         let release = blocking(move || {
-            let key = shared.keys.signing(&key_id, passphrase.as_deref())?;
+            let key = shared
+                .keys
+                .signing(&key_id, passphrase.as_ref().map(Secret::expose))?;
             let old = shared.library.open(&id, &shared.keys.trusted()?)?;
             let sequence = shared.next_sequence(&old.manifest().product);
             shared.library.add(&resign(&old, sequence, &key, created)?)

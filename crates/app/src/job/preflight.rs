@@ -4,7 +4,7 @@ use airlift_discover::DeviceInfo;
 use airlift_discover::device::{SlotState, UpdateEnd, UpdaterState};
 use airlift_wire::ErrorCode;
 
-use crate::dto::{ErrorInfo, Part, Release};
+use crate::dto::{ErrorInfo, KeySet, Part, Release};
 use crate::error::info;
 
 /// Flash before the first app partition that any table leaves free: bootloader and table.
@@ -67,6 +67,7 @@ pub fn preflight(release: &Release, device: &DeviceInfo, retry: bool) -> Result<
         return Err(reason);
     }
     fits_device(release, device)?;
+    signer_may(release, device)?;
     if is_current(release, device) {
         return Ok(Plan::Current);
     }
@@ -104,7 +105,7 @@ pub fn preflight(release: &Release, device: &DeviceInfo, retry: bool) -> Result<
     Ok(Plan::Send)
 }
 
-/// Whether a release is made for a device at all: its keys, product and chip.
+/// Whether a release is made for a device at all: its product and chip.
 pub fn fits_device(release: &Release, device: &DeviceInfo) -> Result<(), ErrorInfo> {
     let name = name(device);
     if release.product != device.product {
@@ -121,28 +122,80 @@ pub fn fits_device(release: &Release, device: &DeviceInfo) -> Result<(), ErrorIn
         );
         return Err(info(ErrorCode::WrongChip, message));
     }
-    let trusted = device.trust.as_ref().is_some_and(|trust| {
-        trust
-            .keys
-            .iter()
-            .chain([&trust.root])
-            .any(|key| key.to_string() == release.key_id)
-    });
-    if !trusted {
-        let message = format!(
-            "device {name} does not trust key {}, which signed this",
-            release.key_id
-        );
-        return Err(info(ErrorCode::UnknownKey, message));
-    }
     Ok(())
 }
 
-/// Whether the device runs, confirmed, exactly the parts that the release names.
+/// Whether the key that signed a release may sign it for a device: a release key, or the root for
+/// a change of keys. What the device runs already needs nobody's signature any more.
+fn signer_may(release: &Release, device: &DeviceInfo) -> Result<(), ErrorInfo> {
+    let runs_it = device
+        .running
+        .release
+        .is_some_and(|id| id.to_string() == release.id);
+    let Some(trust) = device.trust.as_ref().filter(|_| !runs_it) else {
+        return Ok(());
+    };
+    let (name, signer) = (name(device), &release.key_id);
+    let is_root = trust.root.to_string() == *signer;
+    let is_release_key = trust.keys.iter().any(|key| key.to_string() == *signer);
+    if !is_root && !is_release_key {
+        let message = format!("device {name} does not trust key {signer}, which signed this");
+        return Err(info(ErrorCode::UnknownKey, message));
+    }
+    match &release.keys {
+        Some(set) if !trusts_exactly(device, set) => {
+            if !is_root {
+                let message = format!(
+                    "the release changes whom device {name} trusts, and its root {} did not sign it",
+                    trust.root
+                );
+                return Err(info(ErrorCode::BadKeySet, message));
+            }
+            if u64::from(set.epoch) <= trust.epoch {
+                let message = format!(
+                    "device {name} has keys of epoch {}, and the release brings epoch {}",
+                    trust.epoch, set.epoch
+                );
+                return Err(info(ErrorCode::BadKeySet, message));
+            }
+            Ok(())
+        }
+        _ if is_release_key => Ok(()),
+        _ => {
+            let message =
+                format!("key {signer} is the root of device {name} and signs changes of keys only");
+            Err(info(ErrorCode::UnknownKey, message))
+        }
+    }
+}
+
+/// Whether a device holds exactly this set.
+pub(crate) fn trusts_exactly(device: &DeviceInfo, set: &KeySet) -> bool {
+    device.trust.as_ref().is_some_and(|trust| {
+        trust.epoch == u64::from(set.epoch)
+            && trust.root.to_string() == set.root
+            && trust
+                .keys
+                .iter()
+                .map(ToString::to_string)
+                .eq(set.keys.iter().cloned())
+    })
+}
+
+/// Whether a release brings keys that a device does not have yet.
+fn brings_keys(release: &Release, device: &DeviceInfo) -> bool {
+    let epoch = device.trust.as_ref().map_or(0, |trust| trust.epoch);
+    let set = release.keys.as_ref();
+    set.is_some_and(|set| u64::from(set.epoch) > epoch)
+}
+
+/// Whether the device runs, confirmed, exactly the parts that the release names, and has the keys
+/// that it brings.
 pub fn is_current(release: &Release, device: &DeviceInfo) -> bool {
     let running = &device.running;
     // A factory slot that nobody ever updated may have no boot data: it is what runs all the same.
-    !matches!(running.state, SlotState::New | SlotState::Pending)
+    !brings_keys(release, device)
+        && !matches!(running.state, SlotState::New | SlotState::Pending)
         && named(&release.app).or(named(&release.files)).is_some()
         && matches_part(&release.app, running.app_sha256)
         && matches_part(&release.files, running.files_sha256)
@@ -268,6 +321,52 @@ mod tests {
         assert_eq!(refused(&good, &device(trial)), "trial_running");
         let before = json!({"last_update": {"release": release_id(), "end": "rolled_back"}});
         assert_eq!(refused(&good, &device(before)), "rolled_back_before");
+    }
+
+    #[test]
+    fn a_change_of_keys_is_the_roots_to_sign_and_only_that() {
+        let (root, key) = ("00000000000000aa", "00000000000000bb");
+        let device = device(json!({"trust": {"epoch": 2, "root": root, "keys": [key]}}));
+        let set = |epoch, root: &str| KeySet {
+            epoch,
+            root: root.into(),
+            keys: vec![key.into()],
+        };
+        let verdict = |signer: &str, keys| {
+            let mut release = release(8292, 8192);
+            (release.key_id, release.keys) = (signer.into(), keys);
+            preflight(&release, &device, false).map_err(|e| e.code)
+        };
+        let refused = |code: &str| Err(code.to_owned());
+        assert_eq!(verdict(key, None), Ok(Plan::Send));
+        assert_eq!(verdict(root, None), refused("unknown_key"));
+        assert_eq!(verdict(root, Some(set(3, key))), Ok(Plan::Send));
+        assert_eq!(verdict(key, Some(set(3, key))), refused("bad_key_set"));
+        assert_eq!(verdict(root, Some(set(2, key))), refused("bad_key_set"));
+        assert_eq!(verdict(root, Some(set(1, root))), refused("bad_key_set"));
+        // The set that it has: no change, so a release key signs.
+        assert_eq!(verdict(key, Some(set(2, root))), Ok(Plan::Send));
+    }
+
+    #[test]
+    fn new_keys_go_to_a_device_that_runs_the_parts_already() {
+        let device = device(json!({}));
+        let running = &device.running;
+        let mut same = release(8292, 8192);
+        let part = |digest: Option<airlift_wire::Digest>| Part::Running {
+            sha256: digest.unwrap().to_string(),
+        };
+        same.app = part(running.app_sha256);
+        same.files = part(running.files_sha256);
+        let root = device.trust.as_ref().unwrap().root.to_string();
+        same.keys = Some(KeySet {
+            epoch: 2,
+            root: root.clone(),
+            keys: vec![root],
+        });
+        assert_eq!(preflight(&same, &device, false), Ok(Plan::Send));
+        same.keys.as_mut().unwrap().epoch = 1;
+        assert_eq!(preflight(&same, &device, false), Ok(Plan::Current));
     }
 
     #[test]

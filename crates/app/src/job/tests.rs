@@ -33,6 +33,7 @@ pub(crate) fn release(app: u32, files: u32) -> Release {
         files: part(files, NEW_FILES),
         size: app + files,
         key_id: KEY.into(),
+        keys: None,
         running_on: vec![],
     }
 }

@@ -325,7 +325,11 @@ fn a_change_of_keys_names_what_must_run_and_carries_nothing() {
     );
     let opened = UnverifiedRelease::read(release.to_file()).unwrap();
     assert_eq!(opened.verify(&[root.public()]).unwrap(), release);
-    assert_eq!(change_keys(&change, &root).unwrap(), release, "the same bytes");
+    assert_eq!(
+        change_keys(&change, &root).unwrap(),
+        release,
+        "the same bytes"
+    );
     let without_files = KeyChange {
         files: None,
         ..change

@@ -35,6 +35,7 @@ export const KEY: Key = {
   canSign: true,
   needsPassphrase: false,
   trusted: true,
+  offline: false,
 };
 
 export const COLLEAGUE: Key = {
@@ -43,6 +44,17 @@ export const COLLEAGUE: Key = {
   canSign: false,
   needsPassphrase: false,
   trusted: true,
+  offline: false,
+};
+
+/** Its private part is on a stick in a drawer. */
+export const OFFLINE: Key = {
+  id: '20d7c6b15e9a4f03',
+  name: 'drawer-root',
+  canSign: false,
+  needsPassphrase: false,
+  trusted: true,
+  offline: true,
 };
 
 export interface ReleaseSpec {
@@ -75,6 +87,7 @@ export function makeRelease(spec: ReleaseSpec): Release {
     files,
     size: appSize + filesSize,
     keyId: key.id,
+    keys: null,
     runningOn: [],
   };
 }
@@ -166,6 +179,8 @@ export function makeDevice(spec: DeviceSpec): Device {
     filesSha256: release ? sha(release.files) : null,
     slots,
     trusts: spec.trusts ?? [KEY.id, COLLEAGUE.id],
+    root: spec.trusts ? (spec.trusts[0] ?? null) : KEY.id,
+    releaseKeys: spec.trusts ?? [KEY.id, COLLEAGUE.id],
     epoch: 1,
     bootloaderRollback: false,
     flashSize: 4 * 1024 * 1024,
