@@ -32,6 +32,8 @@ pub const MAX_CHIP: usize = 16;
 pub const MAX_VERSION: usize = limits::MAX_VERSION;
 /// The longest code (`cause`, `phase`), in bytes of `[a-z0-9_]`.
 pub const MAX_CODE: usize = 64;
+/// The longest reason of a device's own check, in bytes.
+pub const MAX_DETAIL: usize = limits::MAX_DETAIL;
 /// The most slots a device may list.
 pub const MAX_SLOTS: usize = 4;
 /// The most release keys a device may list.
@@ -72,6 +74,12 @@ pub struct DeviceInfo {
     /// How the last update ended; `None` before the first one.
     #[serde(default)]
     pub last_update: Option<LastUpdate>,
+    /// What it knows of the newest release; `None` on a device that takes no statements.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freshness: Option<Freshness>,
+    /// The last release that it refused for its age since it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale_offer: Option<StaleOffer>,
     /// Time since it booted, in milliseconds.
     pub uptime_ms: u64,
     /// Free memory, in bytes.
@@ -232,9 +240,46 @@ pub struct LastUpdate {
         skip_serializing_if = "Option::is_none"
     )]
     pub cause: Option<String>,
+    /// Why, in the words of the release's own check: at most [`MAX_DETAIL`] printable characters.
+    #[serde(
+        default,
+        deserialize_with = "text::detail",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub detail: Option<String>,
     /// How many times the release was booted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boots: Option<u32>,
+}
+
+/// Whether a device wants to be told which release is the newest, and what it was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freshness {
+    /// Whether it takes a release only after such a statement.
+    #[serde(default)]
+    pub required: bool,
+    /// The sequence that was stated in the last ten minutes.
+    #[serde(default)]
+    pub newest: Option<u32>,
+}
+
+/// A release that was offered to a device and is not the newest, or that nobody said is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StaleOffer {
+    /// The release.
+    #[serde(with = "hex")]
+    pub release: Digest,
+    /// Its sequence.
+    pub offered: u32,
+    /// The newest sequence, if the device knew it.
+    #[serde(default)]
+    pub newest: Option<u32>,
+    /// Who offered it: the peer's address, as text for people.
+    #[serde(default, deserialize_with = "text::by")]
+    pub by: Option<String>,
+    /// When, in milliseconds since the device's start.
+    #[serde(default)]
+    pub at_ms: u64,
 }
 
 /// The end of an update.
@@ -297,6 +342,8 @@ impl DeviceInfo {
             bootloader_rollback,
             updater,
             last_update,
+            freshness,
+            stale_offer,
             ..
         } = self;
         *schema == other.schema
@@ -311,6 +358,8 @@ impl DeviceInfo {
             && *bootloader_rollback == other.bootloader_rollback
             && *updater == other.updater
             && *last_update == other.last_update
+            && *freshness == other.freshness
+            && *stale_offer == other.stale_offer
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::kind::FileKind;
 use airlift_wire::envelope::EnvelopeError;
+use airlift_wire::freshness::FreshnessError;
 use airlift_wire::image::{ImageError, chip_name};
 use airlift_wire::manifest::ManifestError;
 use airlift_wire::tar::TarError;
@@ -18,6 +19,9 @@ pub enum Error {
     /// The manifest cannot be read or written.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// A statement of freshness cannot be made.
+    #[error(transparent)]
+    Freshness(#[from] FreshnessError),
     /// The release file is not what its manifest says.
     #[error("the release file is damaged: {0}")]
     Release(String),
@@ -217,6 +221,7 @@ impl Error {
             Self::WrongProduct { .. } => ErrorCode::WrongProduct,
             Self::LowerSequence { .. } => ErrorCode::LowerSequence,
             Self::KeySet(_) => ErrorCode::BadKeySet,
+            Self::Freshness(error) => error.code(),
             Self::Key(_) => ErrorCode::BadKey,
             Self::PassphraseMissing | Self::PassphraseWrong => ErrorCode::BadPassphrase,
             Self::Usage(_) => ErrorCode::Usage,

@@ -12,7 +12,8 @@ pub use set::key_set;
 use crate::Error;
 use crate::write::{Access, Existing, write_file};
 use airlift_wire::envelope::{SCRATCH, to_be_signed};
-use airlift_wire::limits::MAX_ENVELOPE;
+use airlift_wire::freshness::{self, Statement};
+use airlift_wire::limits::{MAX_ENVELOPE, MAX_STATEMENT};
 use airlift_wire::{KeyId, PublicKey, envelope};
 use bytes::Bytes;
 use ed25519_dalek::Signer;
@@ -154,6 +155,24 @@ impl SigningKey {
         let signature = self.secret.sign(message).to_bytes();
         let mut out = vec![0; MAX_ENVELOPE];
         let len = envelope::encode(self.id(), manifest, &signature, &mut out)?;
+        out.truncate(len);
+        Ok(out.into())
+    }
+
+    /// Signs which release of a product is the newest, over the nonce that a device gave; returns
+    /// the message for `POST /v1/freshness`.
+    ///
+    /// # Errors
+    /// `bad_statement` for a product that is none.
+    pub fn state_newest(&self, statement: &Statement<'_>) -> Result<Bytes, Error> {
+        let mut payload = [0; freshness::MAX_PAYLOAD];
+        let len = statement.encode(&mut payload)?;
+        let payload = &payload[..len];
+        let mut scratch = [0; freshness::SCRATCH];
+        let message = freshness::to_be_signed(self.id(), payload, &mut scratch)?;
+        let signature = self.secret.sign(message).to_bytes();
+        let mut out = vec![0; MAX_STATEMENT];
+        let len = freshness::encode(self.id(), payload, &signature, &mut out)?;
         out.truncate(len);
         Ok(out.into())
     }

@@ -70,6 +70,34 @@ fn unknown_fields_and_unknown_states_are_tolerated() {
 }
 
 #[test]
+fn a_device_says_that_it_was_offered_something_stale_and_why_a_trial_failed() {
+    let mut value = example();
+    assert_eq!(parse(&value).unwrap().freshness, None);
+    value["freshness"] = serde_json::json!({"required": true, "newest": 5});
+    value["stale_offer"] = serde_json::json!({"release": "a".repeat(64), "offered": 3,
+        "newest": 5, "by": "192.0.2.7", "at_ms": 1000});
+    value["last_update"]["detail"] = "sensor missing".into();
+    let info = parse(&value).unwrap();
+    let required = Freshness {
+        required: true,
+        newest: Some(5),
+    };
+    assert_eq!(info.freshness, Some(required));
+    let offer = info.stale_offer.as_ref().unwrap();
+    assert_eq!((offer.offered, offer.by.as_deref()), (3, Some("192.0.2.7")));
+    let detail = info.last_update.as_ref().unwrap().detail.as_deref();
+    assert_eq!(detail, Some("sensor missing"));
+    let again = serde_json::to_value(&info).unwrap();
+    assert_eq!(parse(&again).unwrap(), info);
+    assert!(!info.same_news(&parse(&example()).unwrap()));
+
+    let long = |v: &mut serde_json::Value| v["last_update"]["detail"] = "x".repeat(49).into();
+    assert!(refused(long).contains("48"));
+    let turned = |v: &mut serde_json::Value| v["last_update"]["detail"] = "\u{202e}".into();
+    assert!(refused(turned).contains("printable"));
+}
+
+#[test]
 fn an_updater_at_work_says_what_for_whom() {
     let mut value = example();
     value["updater"] = serde_json::json!({"state": "updating", "release": "a".repeat(64),

@@ -7,7 +7,9 @@ use std::marker::PhantomData;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{MAX_CHIP, MAX_CODE, MAX_NAME, MAX_PRODUCT, MAX_SLOTS, MAX_VERSION, SCHEMA, SlotInfo};
+use super::{
+    MAX_CHIP, MAX_CODE, MAX_DETAIL, MAX_NAME, MAX_PRODUCT, MAX_SLOTS, MAX_VERSION, SCHEMA, SlotInfo,
+};
 
 /// The longest UTF-8 encoding of one character, in bytes.
 const CHAR: usize = 4;
@@ -46,6 +48,10 @@ pub(super) fn code<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>,
 
 pub(super) fn version<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     from.deserialize_option(Nullable(VERSION))
+}
+
+pub(super) fn detail<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    from.deserialize_option(Nullable(DETAIL))
 }
 
 pub(super) fn by<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
@@ -132,6 +138,11 @@ const CODE: Rule = Rule {
 const VERSION: Rule = Rule {
     field: "version",
     max: MAX_VERSION,
+    letters: Letters::Printable,
+};
+const DETAIL: Rule = Rule {
+    field: "detail",
+    max: MAX_DETAIL,
     letters: Letters::Printable,
 };
 const BY: Rule = Rule {
