@@ -13,6 +13,10 @@ mod corners;
 mod cuts;
 #[path = "device/faults.rs"]
 mod faults;
+#[path = "device/freshness.rs"]
+mod freshness;
+#[path = "device/health.rs"]
+mod health;
 #[path = "device/refusals.rs"]
 mod refusals;
 #[path = "device/resume.rs"]
