@@ -85,7 +85,7 @@ pub trait Watchdog {
     /// Starts its time anew. Called every half second while a trial goes on.
     fn feed(&mut self);
 
-    /// The trial is confirmed: from now on the watchdog belongs to the application.
+    /// The trial is confirmed, or there is none: from now on the watchdog belongs to the application.
     fn release(&mut self) {}
 }
 

@@ -210,11 +210,12 @@ impl<'d, P: Platform> Runner<'d, P> {
                 self.buffers.chunks.as_flattened_mut(),
             )
             .await?;
-            watchdog.release();
             self.boot = Boot::Confirmed;
             self.store = Store::load(&mut self.flash, &self.layout).await?;
             self.refresh().await?;
         }
+        // Armed before it was known whether there is a trial; from here on nobody feeds it.
+        watchdog.release();
         loop {
             self.device.submitted.wait().await;
             let outcome = self.job().await;
