@@ -5,6 +5,7 @@
 //! server that ignores `Range` must not shift bytes.
 
 use crate::Failure;
+use crate::field::{field, is_text};
 use crate::platform::{Clock, Connection, Net, within};
 use airlift_wire::{Digest, ErrorCode};
 use core::fmt::{self, Write as _};
@@ -305,15 +306,20 @@ pub struct Head {
 
 impl Head {
     /// Parses a head that ends in an empty line; `None` for anything that is not plain HTTP/1.1
-    /// with a length: transfer codings and repeated lengths are refused (RFC 9112 section 6.3).
+    /// with a length: transfer codings, repeated lengths and repeated ranges are refused (RFC 9112
+    /// section 6.3).
     pub fn parse(head: &[u8]) -> Option<Self> {
         let text = core::str::from_utf8(head).ok()?.strip_suffix("\r\n\r\n")?;
         let mut lines = text.split("\r\n");
         let status_line = lines.next()?;
         let rest = status_line.strip_prefix("HTTP/1.")?;
         let (minor, rest) = rest.split_at_checked(1)?;
-        let status = rest.strip_prefix(' ')?.get(..3)?;
-        if !status.bytes().all(|b| b.is_ascii_digit()) {
+        let (status, reason) = rest.strip_prefix(' ')?.split_at_checked(3)?;
+        let is_line = matches!(minor, "0" | "1")
+            && status.bytes().all(|b| b.is_ascii_digit())
+            && (reason.is_empty() || reason.starts_with(' '))
+            && is_text(reason);
+        if !is_line {
             return None;
         }
         let mut parsed = Self {
@@ -323,8 +329,7 @@ impl Head {
             closes: minor != "1",
         };
         for line in lines {
-            let (name, value) = line.split_once(':')?;
-            let value = value.trim_matches([' ', '\t']);
+            let (name, value) = field(line)?;
             if name.eq_ignore_ascii_case("content-length") {
                 let length = number(value)?;
                 if parsed.content_length.replace(length).is_some() {
@@ -334,7 +339,10 @@ impl Head {
                 let (range, _total) = value.strip_prefix("bytes ")?.split_once('/')?;
                 if let Some((first, last)) = range.split_once('-') {
                     let end = number(last)?.checked_add(1)?;
-                    parsed.content_range = Some(number(first)?..end);
+                    let range = number(first)?..end;
+                    if parsed.content_range.replace(range).is_some() {
+                        return None;
+                    }
                 }
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
                 return None;
@@ -381,6 +389,12 @@ mod tests {
             "HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
             "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length : 1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\na: b\nContent-Length: 1\r\n\r\n",
+            "HTTP/1.1 206 P\r\nContent-Range: bytes 0-0/2\r\nContent-Range: bytes 1-1/2\r\n\r\n",
+            "HTTP/1.1 200 O\nK\r\n\r\n",
+            "HTTP/1.1 2000\r\n\r\n",
+            "HTTP/1.7 200 OK\r\n\r\n",
             "HTTP/2 200\r\n\r\n",
             "HTTP/1.1 2x0 OK\r\n\r\n",
             "\r\n\r\n",

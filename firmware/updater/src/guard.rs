@@ -8,16 +8,21 @@
 //! | unconfirmed, label unmarked | first trial: one label bit is cleared, the watchdog runs |
 //! | unconfirmed, label marked | the trial died: *aborted* is written, the device restarts |
 //! | *valid* | the slot is confirmed: sequence and keys are brought up to date |
-//! | none, or one that never had a state | nothing is on trial |
+//! | none, or one that never had a state | nothing is on trial, and nothing is confirmed |
+//! | none any more: it was torn | as if the trial had died |
 //!
 //! Unconfirmed is *new*, *pending*, and any word that is no state: a bootloader writes its entries
 //! in one go, and the CRC, which covers the sequence only, does not notice a state that was torn.
+//!
+//! What a power cut left of entries and state may read differently the next time. It is decided first,
+//! for this start and all that follow.
 
 use crate::Failure;
+use crate::firm;
 use crate::layout::{FLASH, Layout, write_entry};
 use crate::platform::Flash;
 use crate::store::{self, Store};
-use airlift_wire::otadata::{Entry, ImageState};
+use airlift_wire::otadata::{self, Entry, ImageState};
 use airlift_wire::state::{Cause, Detail, End};
 use airlift_wire::{KeySet, Verified};
 
@@ -44,8 +49,21 @@ pub async fn run(
     cause: Cause,
     scratch: &mut [u8],
 ) -> Result<Boot, Failure> {
+    let mut torn = false;
+    if firm::may_follow_a_cut(cause) {
+        torn = firm::otadata(flash, layout).await.unwrap_or(false);
+        // What cannot be written is taken as it reads.
+        let _ = firm::state(flash, layout).await;
+    }
     let entries = layout.read_otadata(flash).await?;
     let mut store = Store::load(flash, layout).await?;
+    if torn && layout.running.ota().is_some() && layout.running_entry(&entries).is_none() {
+        // It read as whole when the bootloader looked. Only after a tear, so never twice in a row.
+        if store.state.last.end == End::Trial {
+            note_rollback(flash, &mut store, cause, Detail::empty()).await;
+            return Ok(Boot::GoBack);
+        }
+    }
     if let Some(n) = layout.running_entry(&entries) {
         let entry = entries[n];
         if is_unconfirmed(entry.state) {
@@ -107,18 +125,23 @@ async fn go_back(
     cause: Cause,
     detail: Detail,
 ) -> Result<Boot, Failure> {
-    let mut state = store.state;
-    if state.last.end == End::Trial {
-        state.last.end = End::RolledBack;
-        state.last.cause = cause;
-        state.rolled_back = Some(state.last.release);
-        // Going back matters more than the reason for it.
-        let _ = store.save_with(flash, state, detail).await;
+    if store.state.last.end == End::Trial {
+        note_rollback(flash, store, cause, detail).await;
     }
     // A cut after the erase leaves a blank entry, which selects the other slot just as well.
     let aborted = Entry::new(entry.sequence, ImageState::Aborted);
     write_entry(flash, offset, &aborted).await?;
     Ok(Boot::GoBack)
+}
+
+/// Records the end of a trial.
+async fn note_rollback(flash: &mut impl Flash, store: &mut Store, cause: Cause, detail: Detail) {
+    let mut state = store.state;
+    state.last.end = End::RolledBack;
+    state.last.cause = cause;
+    state.rolled_back = Some(state.last.release);
+    // Going back matters more than the reason for it.
+    let _ = store.save_with(flash, state, detail).await;
 }
 
 /// On a confirmed slot: the end of the last update is recorded if it is not yet, and sequence and
@@ -145,16 +168,18 @@ async fn settle(
         if confirmed && running.is_some_and(|v| v.id() == state.last.release) {
             state.last.end = End::Done;
             state.last.cause = Cause::None;
+        } else if let Some(n) = elsewhere(layout, entries) {
+            // The new entry is still selected, yet the bootloader started this slot. It must not come
+            // back at another start: what is recorded now is the end.
+            let aborted = Entry::new(entries[n].sequence, ImageState::Aborted);
+            write_entry(flash, layout.otadata_offset(n), &aborted).await?;
+            let refused = state.last.boots == 0 && !firm::may_follow_a_cut(cause);
+            state.last.end = End::RolledBack;
+            state.last.cause = if refused { Cause::ImageRefused } else { cause };
+            state.rolled_back = Some(state.last.release);
         } else if state.last.boots > 0 {
             state.last.end = End::RolledBack;
             state.last.cause = cause;
-            state.rolled_back = Some(state.last.release);
-        } else if layout.running_entry(entries).is_none()
-            && airlift_wire::otadata::active(entries).is_some()
-        {
-            // The new entry is still selected, yet the bootloader started this slot.
-            state.last.end = End::RolledBack;
-            state.last.cause = Cause::ImageRefused;
             state.rolled_back = Some(state.last.release);
         } else {
             state.last.end = End::Failed;
@@ -165,6 +190,11 @@ async fn settle(
         store.save(flash, state).await?;
     }
     Ok(())
+}
+
+/// The active entry, if it selects another slot than the running one.
+fn elsewhere(layout: &Layout, entries: &[Entry; 2]) -> Option<usize> {
+    otadata::active(entries).filter(|_| layout.running_entry(entries).is_none())
 }
 
 /// Raises sequence and keys to what a release says that is confirmed.

@@ -163,12 +163,25 @@ impl Layout {
         (Some(slot) == self.running.ota()).then_some(n)
     }
 
-    /// The state of the running slot: its entry's, *valid* for a factory that nothing overrides.
+    /// The state of the running slot: its active entry's. *Valid* for the factory app, which needs none.
+    ///
+    /// A slot that the bootloader fell back to counts as what its own entry says, if that was decided;
+    /// a trial that is not selected is no trial any more. Without an entry nothing was ever confirmed.
     pub fn running_state(&self, entries: &[Entry; 2]) -> ImageState {
-        match (self.running_entry(entries), self.running) {
-            (Some(n), _) => entries[n].state,
-            // The bootloader fell back to it, or nothing was ever selected.
-            (None, _) => ImageState::Valid,
+        if let Some(n) = self.running_entry(entries) {
+            return entries[n].state;
+        }
+        let Some(ota) = self.running.ota() else {
+            return ImageState::Valid;
+        };
+        let own = entries
+            .iter()
+            .filter(|e| e.has_right_crc() && e.slot(2) == Some(ota))
+            .max_by_key(|e| e.sequence)
+            .map(|e| e.state);
+        match own {
+            Some(state @ (ImageState::Valid | ImageState::Invalid | ImageState::Aborted)) => state,
+            _ => ImageState::Undefined(u32::MAX),
         }
     }
 }

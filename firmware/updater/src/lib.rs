@@ -33,6 +33,8 @@ pub mod emit;
 pub mod event;
 pub mod failure;
 pub mod fetch;
+mod firm;
+mod field;
 pub mod guard;
 pub mod layout;
 pub mod path;

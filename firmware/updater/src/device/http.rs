@@ -83,21 +83,22 @@ impl Device {
             let refusal = refuse("403 Forbidden", ErrorCode::BadRequest, message);
             return error(connection, refusal).await;
         }
+        // A connection has one request: what comes behind its content is nobody's.
+        let early = &head[head_len..filled];
+        let early = &early[..early.len().min(request.content_length.unwrap_or(0))];
         match (&request.method, request.path) {
             (Method::Get, "/v1/device") => self.device(connection, clock, free_memory).await,
             (Method::Get, "/v1/nonce") => self.nonce(connection, clock).await,
             (Method::Post, "/v1/freshness") => {
-                let body = &head[head_len..filled];
-                match self.statement(connection, &request, body, clock).await? {
+                match self.statement(connection, &request, early, clock).await? {
                     Ok(()) => Ok(()),
                     Err(refusal) => error(connection, refusal).await,
                 }
             }
             (Method::Post, "/v1/update/cancel") => self.cancel_request(connection, &request).await,
             (Method::Post, "/v1/update") => {
-                let body = &head[head_len..filled];
                 match self
-                    .update_request(connection, &request, body, peer, clock)
+                    .update_request(connection, &request, early, peer, clock)
                     .await?
                 {
                     Ok(()) => Ok(()),
@@ -211,7 +212,7 @@ impl Device {
         clock: &impl Clock,
     ) -> Result<Result<(), Refusal>, NetError> {
         let len = match request.content_length {
-            Some(len @ 1..=MAX_STATEMENT) if early.len() <= len => len,
+            Some(len @ 1..=MAX_STATEMENT) => len,
             _ => {
                 let message = "a statement has 1 to 320 bytes and a Content-Length";
                 let status = "413 Content Too Large";
@@ -313,7 +314,7 @@ impl Device {
         clock: &impl Clock,
     ) -> Result<Result<(), Refusal>, NetError> {
         let len = match request.content_length {
-            Some(len @ 1..=MAX_ENVELOPE) if early.len() <= len => len,
+            Some(len @ 1..=MAX_ENVELOPE) => len,
             _ => {
                 let message = "an envelope has 1 to 4080 bytes and a Content-Length";
                 let status = "413 Content Too Large";
@@ -524,6 +525,22 @@ mod tests {
         let mut serving = core::pin::pin!(device.serve(&mut client, peer(), &clock, 0));
         let over = embassy_futures::poll_once(serving.as_mut()).is_ready();
         assert!(over, "every wait of this clock is over at once");
+    }
+
+    #[test]
+    fn what_comes_behind_the_content_changes_nothing() {
+        let mut client = Peer {
+            request: b"POST /v1/update HTTP/1.1\r\nContent-Type: application/cose\r\n\
+                       Content-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\n\r\n",
+            answer: Some(std::vec::Vec::new()),
+        };
+        let (device, clock) = (Device::new(), Hasty::default());
+        let watching = {
+            let serving = core::pin::pin!(device.serve(&mut client, peer(), &clock, 0));
+            embassy_futures::poll_once(serving).is_pending()
+        };
+        assert!(watching && device.is_updating());
+        assert!(client.answer.unwrap().starts_with(b"HTTP/1.1 200 OK"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Reading a request (RFC 9112), and where it says the host is.
 
 use super::HOST_PORT;
+use crate::field::{field, is_token};
 use crate::platform::{Connection, NetError};
 use airlift_wire::digest::parse_hex;
 use core::net::{IpAddr, SocketAddr};
@@ -32,7 +33,12 @@ impl<'h> Request<'h> {
         let mut lines = text.split("\r\n");
         let mut words = lines.next()?.split(' ');
         let (method, target, version) = (words.next()?, words.next()?, words.next()?);
-        if words.next().is_some() || !version.starts_with("HTTP/1.") || !target.starts_with('/') {
+        let is_line = words.next().is_none()
+            && is_token(method)
+            && target.starts_with('/')
+            && target.bytes().all(|b| b.is_ascii_graphic())
+            && matches!(version, "HTTP/1.0" | "HTTP/1.1");
+        if !is_line {
             return None;
         }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -49,8 +55,7 @@ impl<'h> Request<'h> {
             has_origin: false,
         };
         for line in lines {
-            let (name, value) = line.split_once(':')?;
-            let value = value.trim_matches([' ', '\t']);
+            let (name, value) = field(line)?;
             if name.eq_ignore_ascii_case("content-length") {
                 if !value.bytes().all(|b| b.is_ascii_digit()) || request.content_length.is_some() {
                     return None;
@@ -196,6 +201,12 @@ mod tests {
             "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
             "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length : 1\r\n\r\n",
+            "POST / HTTP/1.1\r\na: b\nContent-Length: 1\r\n\r\n",
+            "POST / HTTP/1.1\r\na: b\r\n Origin: http://x\r\n\r\n",
+            "GET /\n HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.12\r\n\r\n",
+            " / HTTP/1.1\r\n\r\n",
         ] {
             assert_eq!(Request::parse(head.as_bytes()), None, "{head:?}");
         }
