@@ -121,11 +121,16 @@ impl<'n, N: Net, C: Clock> Fetcher<'n, N, C> {
         self.progress_ms = self.clock.now_ms();
     }
 
-    /// Closes the connection and waits a little, longer each time. Fails with `stalled` when
-    /// nothing arrived for too long.
+    /// Closes the connection and waits a little, longer each time. Fails when nothing arrived for too
+    /// long, and says what went wrong last.
     pub async fn back_off(&mut self, error: FetchError) -> Result<(), Failure> {
         self.close();
-        if self.clock.now_ms().saturating_sub(self.progress_ms) >= STALLED_MS {
+        let waited = self.clock.now_ms().saturating_sub(self.progress_ms);
+        let left = STALLED_MS.saturating_sub(waited);
+        let wait = u64::from(self.backoff_ms).min(left);
+        // Another try without any time left would only end in silence and hide this error.
+        self.clock.sleep_ms(wait as u32).await;
+        if wait == left {
             return Err(match error {
                 FetchError::Unreachable | FetchError::Lost => {
                     Failure::new(ErrorCode::Stalled, "no chunk arrived for 30 seconds")
@@ -136,7 +141,6 @@ impl<'n, N: Net, C: Clock> Fetcher<'n, N, C> {
                 ),
             });
         }
-        self.clock.sleep_ms(self.backoff_ms).await;
         self.backoff_ms = (self.backoff_ms * 2).min(MAX_BACKOFF_MS);
         Ok(())
     }
