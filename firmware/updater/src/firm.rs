@@ -1,0 +1,69 @@
+//! What a power cut left between 0 and 1, decided once and for all.
+//!
+//! A write that was cut can leave bits that read differently each time. A record with such bits is
+//! valid now and damaged at the next start, so one reading is no ground to act on. After a cut, before
+//! anything is decided: a record that reads as valid is written again over itself, which drives the
+//! bits that are 0 all the way down; what reads as damaged is cleared until it cannot be valid. Neither
+//! needs an erase, so a cut in here leaves nothing worse.
+
+use crate::Failure;
+use crate::layout::{FLASH, Layout};
+use crate::platform::Flash;
+use airlift_wire::limits::SECTOR_SIZE;
+use airlift_wire::otadata::{BODY_LEN, ENTRY_LEN, Entry};
+use airlift_wire::state::{Cause, STATE_LEN, State, newest};
+
+/// Whether a restart for this reason may have cut an operation of the flash. After others the flash had
+/// power, and went on to the end.
+pub(crate) fn may_follow_a_cut(cause: Cause) -> bool {
+    matches!(cause, Cause::PowerOn | Cause::Brownout | Cause::None)
+}
+
+/// Decides both entries of otadata. Whether one was damaged and is cleared now.
+pub(crate) async fn otadata(flash: &mut impl Flash, layout: &Layout) -> Result<bool, Failure> {
+    let mut cleared = false;
+    for n in 0..2 {
+        let offset = layout.otadata_offset(n);
+        let mut bytes = [0; ENTRY_LEN];
+        flash.read(offset, &mut bytes).await.map_err(|_| FLASH)?;
+        let entry = Entry::decode(&bytes);
+        if entry.has_right_crc() {
+            flash.write(offset, &bytes).await.map_err(|_| FLASH)?;
+        } else if bytes != [0xFF; ENTRY_LEN] && (entry.sequence, entry.crc) != (0, 0) {
+            // Sequence 0 selects nothing, and 0 is not its CRC.
+            let zeros = [0; 4];
+            flash.write(offset, &zeros).await.map_err(|_| FLASH)?;
+            let crc = offset + BODY_LEN as u32;
+            flash.write(crc, &zeros).await.map_err(|_| FLASH)?;
+            cleared = true;
+        }
+    }
+    Ok(cleared)
+}
+
+/// Decides both copies of the state.
+pub(crate) async fn state(flash: &mut impl Flash, layout: &Layout) -> Result<(), Failure> {
+    let mut copies = [[0; STATE_LEN]; 2];
+    let offset = |n: usize| layout.airlift.offset + (n * SECTOR_SIZE) as u32;
+    for (n, copy) in copies.iter_mut().enumerate() {
+        flash.read(offset(n), copy).await.map_err(|_| FLASH)?;
+    }
+    let decoded = [State::decode(&copies[0]), State::decode(&copies[1])];
+    let Some((n, _)) = newest(decoded) else {
+        return Ok(());
+    };
+    flash
+        .write(offset(n), &copies[n])
+        .await
+        .map_err(|_| FLASH)?;
+    let other = 1 - n;
+    let is_blank = copies[other] == [0xFF; STATE_LEN];
+    if decoded[other].is_none() && !is_blank && copies[other][..4] != [0; 4] {
+        // Without its magic it is no state.
+        flash
+            .write(offset(other), &[0; 4])
+            .await
+            .map_err(|_| FLASH)?;
+    }
+    Ok(())
+}
