@@ -502,8 +502,13 @@ impl<'w> Oracle<'w> {
         let id = running["release"].as_str().unwrap_or_default();
         let goals = &self.world.goals;
         let goal = goals.iter().position(|g| g.release.id().to_string() == id);
+        // Without an entry of its own the old slot is not called valid: a tool had selected another, and
+        // the bootloader fell back.
+        let fell_back = goal.is_none()
+            && otadata::active(&self.entries)
+                .is_some_and(|n| self.entries[n].slot(2) != self.world.running.ota());
         ensure!(
-            running["state"] == "valid",
+            running["state"] == "valid" || (fell_back && running["state"] == "undefined"),
             "what runs is {}",
             running["state"]
         );
