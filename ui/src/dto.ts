@@ -31,3 +31,4 @@ export type { Server } from './bindings/Server';
 export type { Settings } from './bindings/Settings';
 export type { Slot } from './bindings/Slot';
 export type { Snapshot } from './bindings/Snapshot';
+export type { StaleOffer } from './bindings/StaleOffer';

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use airlift_discover::{Change, Config, DeviceId, DeviceInfo, Discovery, SeenDevice};
+use airlift_release::SigningKey;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -24,6 +25,7 @@ use crate::simulate::VirtualDevices;
 use crate::store::{Store, blocking};
 use crate::{Error, job::preflight};
 
+mod freshness;
 mod keys;
 mod rekey;
 mod releases;
@@ -120,6 +122,10 @@ pub(crate) struct Shared {
     settings: Mutex<Settings>,
     /// The ids of all keys, so that a device that changes costs no look into a folder.
     key_ids: Mutex<Arc<BTreeSet<String>>>,
+    /// The ids of the keys that can sign now, without a passphrase.
+    signer_ids: Mutex<Arc<BTreeSet<String>>>,
+    /// Keys that were opened with their passphrase, by id; gone with this process.
+    unlocked: Mutex<BTreeMap<String, Arc<SigningKey>>>,
     /// The releases as they were told last.
     told_releases: Mutex<Vec<dto::Release>>,
     /// Devices that changed and are to be stored, by id.
@@ -177,6 +183,8 @@ impl Airlift {
             jobs: Mutex::default(),
             settings: Mutex::new(settings),
             key_ids: Mutex::default(),
+            signer_ids: Mutex::default(),
+            unlocked: Mutex::default(),
             told_releases: Mutex::default(),
             to_remember: Mutex::default(),
             may_run_another: AtomicBool::new(false),
@@ -336,10 +344,15 @@ impl Shared {
         let id = seen.id.as_str();
         let context = devices::Context {
             keys: keys.clone(),
+            signers: self.signer_ids(),
             job: self.job_on(id),
             simulated: self.virtual_devices.has(id),
         };
-        devices::view(seen, &context)
+        let mut view = devices::view(seen, &context);
+        if let Some(offer) = &seen.info.stale_offer {
+            view.stale_offer = Some(devices::stale_offer(offer, seen, &self.library.list()));
+        }
+        view
     }
 
     /// The job of this process that runs on a device.
@@ -356,11 +369,22 @@ impl Shared {
         lock(&self.key_ids).clone()
     }
 
+    /// Keys that can state now which release is the newest. As of [`Shared::read_keys`].
+    fn signer_ids(&self) -> Arc<BTreeSet<String>> {
+        lock(&self.signer_ids).clone()
+    }
+
     /// Reads the keys from their folders.
     pub(crate) async fn read_keys(self: &Arc<Self>) -> Result<Vec<dto::Key>, Error> {
         let shared = self.clone();
         let keys = blocking(move || shared.keys.list()).await?;
         *lock(&self.key_ids) = Arc::new(keys.iter().map(|key| key.id.clone()).collect());
+        let open = keys
+            .iter()
+            .filter(|key| key.can_sign && !key.needs_passphrase);
+        let open = open.map(|key| key.id.clone());
+        let unlocked: Vec<_> = lock(&self.unlocked).keys().cloned().collect();
+        *lock(&self.signer_ids) = Arc::new(open.chain(unlocked).collect());
         Ok(keys)
     }
 

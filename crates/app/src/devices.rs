@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use airlift_discover::device::{SlotState, UpdateEnd, UpdaterState};
+use airlift_discover::device::{SlotState, StaleOffer, UpdateEnd, UpdaterState};
 use airlift_discover::{DeviceInfo, SeenDevice};
 use airlift_wire::ErrorCode;
 
@@ -16,6 +16,8 @@ use crate::job::preflight;
 pub struct Context {
     /// Ids of the keys whose releases this computer has or makes.
     pub keys: Arc<BTreeSet<String>>,
+    /// Ids of the keys that can sign now, without a passphrase.
+    pub signers: Arc<BTreeSet<String>>,
     /// The job that runs on the device.
     pub job: Option<u32>,
     /// Whether it is one of this app's virtual devices.
@@ -75,8 +77,11 @@ pub fn view(seen: &SeenDevice, context: &Context) -> dto::Device {
             release: last.release.map(|d| d.to_string()).unwrap_or_default(),
             end: end_name(last.end).to_owned(),
             cause: last.cause.clone().unwrap_or_else(|| "none".into()),
+            detail: last.detail.clone(),
             boots: last.boots.unwrap_or(0),
         }),
+        freshness_required: device.freshness.is_some_and(|f| f.required),
+        stale_offer: None,
         updater: updater_name(device.updater.state).to_owned(),
         blocked: blocked(device, seen, context),
         job: context.job,
@@ -102,13 +107,75 @@ fn blocked(device: &DeviceInfo, seen: &SeenDevice, context: &Context) -> Option<
         .iter()
         .chain([&trust.root])
         .any(|k| context.keys.contains(&k.to_string()));
-    (!ours).then(|| {
+    if !ours {
         let name = preflight::name(device);
-        info(
-            ErrorCode::UnknownKey,
-            format!("device {name} trusts none of the keys of this computer"),
-        )
-    })
+        let message = format!("device {name} trusts none of the keys of this computer");
+        return Some(info(ErrorCode::UnknownKey, message));
+    }
+    let can_state = trust
+        .keys
+        .iter()
+        .chain([&trust.root])
+        .any(|k| context.signers.contains(&k.to_string()));
+    let required = device.freshness.is_some_and(|f| f.required);
+    (required && !can_state).then(|| preflight::needs_statement(device))
+}
+
+/// What the window says of a release that a device refused for its age. `library` knows versions.
+pub fn stale_offer(
+    offer: &StaleOffer,
+    seen: &SeenDevice,
+    library: &[dto::Release],
+) -> dto::StaleOffer {
+    let device = &seen.info;
+    let of_product = || library.iter().filter(|r| r.product == device.product);
+    let id = offer.release.to_string();
+    let offered_version = of_product().find(|r| r.id == id).map(|r| r.version.clone());
+    let newest_version = offer.newest.and_then(|newest| {
+        let mut known =
+            of_product().filter(|r| r.sequence == newest && preflight::is_for(r, device));
+        known.next().map(|r| r.version.clone())
+    });
+    let called = |version: &Option<String>, sequence: u32| match version {
+        Some(version) => format!("{version} (sequence {sequence})"),
+        None => format!("a release with sequence {sequence}"),
+    };
+    let by = offer.by.as_deref().unwrap_or("somebody");
+    let what = called(&offered_version, offer.offered);
+    let sentence = match offer.newest {
+        Some(newest) if newest > offer.offered => {
+            let newest = called(&newest_version, newest);
+            format!("{by} offered it {what} although {newest} is the newest. It was refused.")
+        }
+        Some(_) => format!(
+            "{by} offered it {what}, and another release with this sequence is the newest. It was \
+             refused."
+        ),
+        None => {
+            let newer = of_product()
+                .filter(|r| r.sequence > offer.offered && preflight::is_for(r, device))
+                .max_by_key(|r| r.sequence);
+            let newer = newer.map_or_else(String::new, |r| {
+                format!(
+                    " The newest one here is {} (sequence {}).",
+                    r.version, r.sequence
+                )
+            });
+            format!(
+                "{by} offered it {what} and no statement that this is the newest. It was \
+                 refused.{newer}"
+            )
+        }
+    };
+    dto::StaleOffer {
+        release: id,
+        offered: offer.offered,
+        offered_version,
+        newest: offer.newest,
+        newest_version,
+        by: offer.by.clone(),
+        sentence,
+    }
 }
 
 fn state_name(state: SlotState) -> &'static str {
@@ -203,6 +270,53 @@ mod tests {
             ..with_key()
         };
         assert_eq!(code(other, &ours), "", "our own job is no reason");
+    }
+
+    #[test]
+    fn a_device_that_wants_to_be_told_the_newest_needs_a_key_that_is_open() {
+        let required = json!({"freshness": {"required": true, "newest": null}});
+        let locked = view(&seen(required.clone()), &with_key());
+        assert!(locked.freshness_required);
+        let blocked = locked.blocked.unwrap();
+        assert_eq!(blocked.code, "freshness_required");
+        assert!(blocked.message.contains("porch"), "{}", blocked.message);
+        let open = Context {
+            signers: Arc::new([KEY.to_owned()].into()),
+            ..with_key()
+        };
+        assert_eq!(view(&seen(required), &open).blocked, None);
+        let not_required = json!({"freshness": {"required": false, "newest": 9}});
+        assert_eq!(view(&seen(not_required), &with_key()).blocked, None);
+    }
+
+    #[test]
+    fn a_stale_offer_is_said_in_words() {
+        let said = |newest: serde_json::Value, library: &[dto::Release]| {
+            let offer = json!({"release": "ab".repeat(32), "offered": 3, "newest": newest,
+                "by": "10.0.0.66", "at_ms": 1});
+            let seen = seen(json!({"stale_offer": offer}));
+            stale_offer(seen.info.stale_offer.as_ref().unwrap(), &seen, library).sentence
+        };
+        assert_eq!(
+            said(json!(5), &[]),
+            "10.0.0.66 offered it a release with sequence 3 although a release with sequence 5 is \
+             the newest. It was refused."
+        );
+        let mut old = crate::job::tests::release(8292, 8192);
+        (old.id, old.version, old.sequence) = ("ab".repeat(32), "1.0.0".into(), 3);
+        let mut new = old.clone();
+        (new.id, new.version, new.sequence) = ("cd".repeat(32), "1.2.0".into(), 5);
+        let library = [old, new];
+        assert_eq!(
+            said(json!(5), &library),
+            "10.0.0.66 offered it 1.0.0 (sequence 3) although 1.2.0 (sequence 5) is the newest. It \
+             was refused."
+        );
+        assert_eq!(
+            said(json!(null), &library),
+            "10.0.0.66 offered it 1.0.0 (sequence 3) and no statement that this is the newest. It \
+             was refused. The newest one here is 1.2.0 (sequence 5)."
+        );
     }
 
     #[test]

@@ -104,6 +104,10 @@ pub struct Device {
     pub uptime_ms: Option<f64>,
     /// How its last update ended.
     pub last_update: Option<LastUpdate>,
+    /// Whether it takes a release only with a signed statement that it is the newest.
+    pub freshness_required: bool,
+    /// The last release that it refused for its age since it started.
+    pub stale_offer: Option<StaleOffer>,
     /// `idle`, `updating`, `trial`.
     pub updater: String,
     /// Why it cannot be updated right now, whatever the release.
@@ -140,8 +144,31 @@ pub struct LastUpdate {
     pub end: String,
     /// Cause, such as `watchdog`.
     pub cause: String,
+    /// Why, in the words of the release's own check.
+    pub detail: Option<String>,
     /// How often the new release was booted.
     pub boots: u32,
+}
+
+/// A release that a device was offered and refused: it is not the newest, or nobody said it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
+#[serde(rename_all = "camelCase")]
+pub struct StaleOffer {
+    /// Release that was offered.
+    pub release: String,
+    /// Its sequence.
+    pub offered: u32,
+    /// Its version, if the library has it.
+    pub offered_version: Option<String>,
+    /// Sequence of the newest release, if the device was told.
+    pub newest: Option<u32>,
+    /// Its version, if the library has it.
+    pub newest_version: Option<String>,
+    /// Address of who offered it.
+    pub by: Option<String>,
+    /// All of it in plain words.
+    pub sentence: String,
 }
 
 /// What a release says of a part.

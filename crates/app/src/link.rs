@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use airlift_wire::freshness::Nonce;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Full, Limited};
 use hyper::body::{Body, Incoming};
@@ -84,13 +85,7 @@ pub(crate) async fn send_update(
             _connection: connection,
         }));
     }
-    let body = Limited::new(response.into_body(), MAX_ERROR).collect();
-    let body = timeout(ANSWER, body).await;
-    let body = body
-        .ok()
-        .and_then(Result::ok)
-        .map(|b| b.to_bytes())
-        .unwrap_or_default();
+    let body = short_body(response).await;
     match serde_json::from_slice::<Refusal>(&body) {
         Ok(Refusal { code, message }) => Ok(Taken::Refused { code, message }),
         Err(_) => Err(format!(
@@ -121,6 +116,67 @@ pub(crate) async fn send_cancel(device: SocketAddr, token: &str) -> Result<(), S
             "{device} answers the cancellation with HTTP status {status}"
         )),
     }
+}
+
+/// Asks a device for a nonce to state over. `None` when it gives none: it is older than that.
+pub(crate) async fn ask_nonce(device: SocketAddr) -> Result<Option<Nonce>, String> {
+    let request = Request::builder()
+        .method(Method::GET)
+        .uri("/v1/nonce")
+        .header(header::HOST, device.to_string())
+        .body(Empty::<Bytes>::new())
+        .map_err(|e| e.to_string())?;
+    let (response, _connection) = exchange(device, request).await?;
+    if !response.status().is_success() {
+        return Ok(None);
+    }
+    let body = short_body(response).await;
+    let given = serde_json::from_slice::<Given>(&body).ok();
+    let nonce = given.and_then(|given| given.nonce.parse().ok());
+    nonce
+        .map(Some)
+        .ok_or_else(|| format!("{device} answers with something that is no nonce"))
+}
+
+#[derive(Deserialize)]
+struct Given {
+    nonce: String,
+}
+
+/// Tells a device which release is the newest. The inner error is its code and its sentence.
+pub(crate) async fn send_statement(
+    device: SocketAddr,
+    statement: Bytes,
+) -> Result<Result<(), (String, String)>, String> {
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri("/v1/freshness")
+        .header(header::CONTENT_TYPE, "application/cose")
+        .header(header::HOST, device.to_string())
+        .body(Full::new(statement))
+        .map_err(|e| e.to_string())?;
+    let (response, _connection) = exchange(device, request).await?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(Ok(()));
+    }
+    let body = short_body(response).await;
+    match serde_json::from_slice::<Refusal>(&body) {
+        Ok(Refusal { code, message }) => Ok(Err((code, message))),
+        Err(_) => Err(format!(
+            "{device} answers with HTTP status {status} and no reason"
+        )),
+    }
+}
+
+/// The body of an answer that has a few bytes; empty when it does not come.
+async fn short_body(response: Response<Incoming>) -> Bytes {
+    let body = Limited::new(response.into_body(), MAX_ERROR).collect();
+    let body = timeout(ANSWER, body).await;
+    body.ok()
+        .and_then(Result::ok)
+        .map(|b| b.to_bytes())
+        .unwrap_or_default()
 }
 
 async fn exchange<B>(

@@ -558,7 +558,7 @@ export class FakeBackend implements Backend {
       job: null,
       updater: 'idle',
       lastSeen: now,
-      lastUpdate: { release: release.id, end, cause, boots: 1 },
+      lastUpdate: { release: release.id, end, cause, detail: null, boots: 1 },
     });
     const sum = (pick: 'kept' | 'fetched' | 'refused') =>
       job.parts.reduce((total, part) => total + part[pick], 0);

@@ -2,6 +2,7 @@
 import type { ErrorInfo } from "./ErrorInfo";
 import type { LastUpdate } from "./LastUpdate";
 import type { Slot } from "./Slot";
+import type { StaleOffer } from "./StaleOffer";
 
 /**
  * A device as last seen.
@@ -107,6 +108,14 @@ uptimeMs: number | null,
  * How its last update ended.
  */
 lastUpdate: LastUpdate | null, 
+/**
+ * Whether it takes a release only with a signed statement that it is the newest.
+ */
+freshnessRequired: boolean, 
+/**
+ * The last release that it refused for its age since it started.
+ */
+staleOffer: StaleOffer | null, 
 /**
  * `idle`, `updating`, `trial`.
  */

@@ -17,6 +17,10 @@ end: string,
  */
 cause: string, 
 /**
+ * Why, in the words of the release's own check.
+ */
+detail: string | null, 
+/**
  * How often the new release was booted.
  */
 boots: number, };

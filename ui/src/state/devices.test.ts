@@ -121,7 +121,13 @@ describe('the list of devices', () => {
   });
 
   it('tries a release again only on purpose', async () => {
-    const lastUpdate = { release: NEWER.id, end: 'rolled_back', cause: 'watchdog', boots: 1 };
+    const lastUpdate = {
+      release: NEWER.id,
+      end: 'rolled_back',
+      cause: 'watchdog',
+      detail: null,
+      boots: 1,
+    };
     made.backend.changeDevice('porch', { lastUpdate });
     await settle();
     view.toggleAll();

@@ -64,7 +64,13 @@ describe('what is offered for a device', () => {
   });
 
   it('is a retry on purpose after the device went back from this very release', () => {
-    const lastUpdate = { release: NEWER.id, end: 'rolled_back', cause: 'watchdog', boots: 1 };
+    const lastUpdate = {
+      release: NEWER.id,
+      end: 'rolled_back',
+      cause: 'watchdog',
+      detail: null,
+      boots: 1,
+    };
     expect(code(device({ lastUpdate }), release())).toBe('again');
   });
 

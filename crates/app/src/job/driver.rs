@@ -4,18 +4,21 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use airlift_discover::device::UpdaterState;
 use airlift_discover::{DeviceId, DeviceInfo, SeenDevice, probe};
+use airlift_release::SigningKey;
 use airlift_wire::ErrorCode;
+use airlift_wire::freshness::Statement;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::line::DeviceLine;
-use super::{Input, JobState, Next, Resume};
+use super::{Input, JobState, Next, Resume, preflight};
 use crate::airlift::Shared;
-use crate::dto::{ErrorInfo, Event};
-use crate::link::{Progress, Taken, send_cancel, send_update};
+use crate::dto::{ErrorInfo, Event, Release};
+use crate::link::{Progress, Taken, ask_nonce, send_cancel, send_statement, send_update};
 use crate::server::Offer;
 use crate::{Error, store};
 
@@ -255,6 +258,11 @@ impl Driver {
             state.from = Some(from.clone());
             state.retry
         };
+        if let Some(info) = info.filter(|info| info.updater.state != UpdaterState::Updating)
+            && !self.state_newest(address, &info).await
+        {
+            return;
+        }
         let sent = tokio::select! {
             sent = send_update(address, envelope, &from, retry) => sent,
             () = self.live.cancel.cancelled() => return self.cancel().await,
@@ -273,6 +281,52 @@ impl Driver {
                 .await;
             }
             Err(reason) => self.apply(Input::Detached { reason: &reason }).await,
+        }
+    }
+
+    /// Tells the device that the release is the newest, if it wants to know and somebody here may
+    /// say so. False when the release is not to be sent now.
+    async fn state_newest(&self, address: SocketAddr, device: &DeviceInfo) -> bool {
+        let release = self.live.state().release.clone();
+        let newest = self.shared.newest_for(device);
+        let signer = match self.shared.signer_for(device).await {
+            Ok(signer) => signer,
+            Err(e) => {
+                tracing::warn!("no statement can be signed: {e}");
+                None
+            }
+        };
+        let wanted = preflight::freshness(&release, newest.as_ref(), device, signer.is_some());
+        let key = match (wanted, signer) {
+            (Ok(true), Some(key)) => key,
+            (Ok(_), _) => return true,
+            (Err(error), _) => {
+                self.live.state().fail(error);
+                return false;
+            }
+        };
+        let required = device.freshness.is_some_and(|f| f.required);
+        match state_newest(address, &release, &key).await {
+            Ok(Ok(())) => {
+                let note = format!("Told the device that {} is the newest.", release.version);
+                self.live.state().note(&note);
+                true
+            }
+            Ok(Err((code, message))) if required => {
+                let (code, message) = (&*code, &*message);
+                self.apply(Input::Refused { code, message }).await;
+                false
+            }
+            // It goes without, as it always did.
+            Ok(Err((_, message))) => {
+                let note = format!("The device does not take a statement of freshness: {message}.");
+                self.live.state().note(&note);
+                true
+            }
+            Err(reason) => {
+                self.apply(Input::Detached { reason: &reason }).await;
+                false
+            }
         }
     }
 
@@ -464,6 +518,26 @@ impl Driver {
         self.shared.job_ended(&self.live, not_seen);
         self.live.ended.send_replace(true);
     }
+}
+
+/// Asks for a nonce and states over it that a release is the newest; what the device says of it.
+async fn state_newest(
+    device: SocketAddr,
+    release: &Release,
+    key: &SigningKey,
+) -> Result<Result<(), (String, String)>, String> {
+    let Some(nonce) = ask_nonce(device).await? else {
+        let message = "it gives no nonce".to_owned();
+        return Ok(Err((ErrorCode::BadRequest.to_string(), message)));
+    };
+    let statement = Statement {
+        product: &release.product,
+        newest: release.sequence,
+        nonce,
+        release: release.id.parse().ok(),
+    };
+    let statement = key.state_newest(&statement).map_err(|e| e.to_string())?;
+    send_statement(device, statement).await
 }
 
 /// Sends what changed of a job.

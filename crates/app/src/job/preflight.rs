@@ -105,6 +105,54 @@ pub fn preflight(release: &Release, device: &DeviceInfo, retry: bool) -> Result<
     Ok(Plan::Send)
 }
 
+/// Whether a device could take a release if it had none yet: product, chip, signer, and the parts
+/// that it must already run.
+pub(crate) fn is_for(release: &Release, device: &DeviceInfo) -> bool {
+    fits_device(release, device).is_ok()
+        && signer_may(release, device).is_ok()
+        && has_base(release, device).is_ok()
+}
+
+/// Whether a device may be told that this release is the newest, and must be: what to do before it
+/// is sent. `newest` is the newest one here that the device could take.
+pub(crate) fn freshness(
+    release: &Release,
+    newest: Option<&Release>,
+    device: &DeviceInfo,
+    can_state: bool,
+) -> Result<bool, ErrorInfo> {
+    let Some(freshness) = &device.freshness else {
+        return Ok(false);
+    };
+    let name = name(device);
+    if let Some(newer) = newest.filter(|newest| newest.sequence > release.sequence) {
+        if !freshness.required {
+            // To take an older one that was chosen here is nobody else's business.
+            return Ok(false);
+        }
+        let message = format!(
+            "device {name} takes the newest release only: {} (sequence {}), and this is {} \
+             (sequence {})",
+            newer.version, newer.sequence, release.version, release.sequence
+        );
+        return Err(info(ErrorCode::Stale, message));
+    }
+    if freshness.required && !can_state {
+        return Err(needs_statement(device));
+    }
+    Ok(can_state)
+}
+
+/// A device waits for a statement that nobody here can make.
+pub(crate) fn needs_statement(device: &DeviceInfo) -> ErrorInfo {
+    let message = format!(
+        "device {} takes a release only with a signed statement that it is the newest, and none of \
+         its keys is open on this computer",
+        name(device)
+    );
+    info(ErrorCode::FreshnessRequired, message)
+}
+
 /// Whether a release is made for a device at all: its product and chip.
 pub fn fits_device(release: &Release, device: &DeviceInfo) -> Result<(), ErrorInfo> {
     let name = name(device);

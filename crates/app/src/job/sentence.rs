@@ -6,7 +6,7 @@ use airlift_wire::ErrorCode;
 
 use super::{JobState, Stage};
 use crate::dto::{ErrorInfo, Phase, Release};
-use crate::error::info;
+use crate::error::{info, printable};
 
 /// Where a job that has not ended is.
 pub(super) fn now(job: &JobState) -> String {
@@ -52,7 +52,15 @@ pub(super) fn rolled_back(from: Option<&str>, to: &str, last: Option<&LastUpdate
     let cause = last
         .and_then(|last| last.cause.as_deref())
         .unwrap_or("none");
+    let said = last
+        .and_then(|last| last.detail.as_deref())
+        .map(|detail| printable(detail).replace(['“', '”'], "'"));
+    let said = said.filter(|said| !said.is_empty());
     let why = match cause {
+        "health_check" if said.is_some() => "its own check said".to_owned(),
+        "no_network" if said.is_some() => "it did not reach the network:".to_owned(),
+        "not_confirmed" if said.is_some() => "it did not confirm in time; last it said".to_owned(),
+        "no_network" => "it did not reach the network".to_owned(),
         "watchdog" => "it hung or did not confirm in time (reset reason: watchdog)".to_owned(),
         "not_confirmed" => "it did not confirm in time".to_owned(),
         "panic" => "its program panicked".to_owned(),
@@ -69,7 +77,8 @@ pub(super) fn rolled_back(from: Option<&str>, to: &str, last: Option<&LastUpdate
         Some(boots) if boots > 1 => format!(" after {boots} starts"),
         _ => String::new(),
     };
-    format!("Went back to {back}{boots}. {to} was on trial, and {why}.")
+    let said = said.map_or_else(String::new, |said| format!(" “{said}”"));
+    format!("Went back to {back}{boots}. {to} was on trial, and {why}{said}.")
 }
 
 pub(super) fn cancelled(accepted: bool, but: Option<&str>) -> String {

@@ -148,6 +148,8 @@ export interface DeviceSpec {
   simulated?: boolean;
   id?: string;
   blocked?: Device['blocked'];
+  freshnessRequired?: boolean;
+  staleOffer?: Device['staleOffer'];
 }
 
 export function makeDevice(spec: DeviceSpec): Device {
@@ -186,7 +188,11 @@ export function makeDevice(spec: DeviceSpec): Device {
     flashSize: 4 * 1024 * 1024,
     freeMemory: 143_212,
     uptimeMs: 3 * DAY * 1000 + 4_360_000,
-    lastUpdate: release ? { release: release.id, end: 'done', cause: 'none', boots: 1 } : null,
+    lastUpdate: release
+      ? { release: release.id, end: 'done', cause: 'none', detail: null, boots: 1 }
+      : null,
+    freshnessRequired: spec.freshnessRequired ?? false,
+    staleOffer: spec.staleOffer ?? null,
     updater: 'idle',
     blocked: spec.blocked ?? null,
     job: null,
