@@ -21,6 +21,7 @@ help:
 	@echo "make bench        speed as ratios: chunk server against nginx, update against bare flash"
 	@echo "make fuzz         each fuzz target for SECONDS=60"
 	@echo "make screenshots  every state of the window, into screenshots/"
+	@echo "make size         what the updater weighs on a board, and how deep its stack goes"
 	@echo "make firmware     the ESP32-C3 demo images"
 
 setup:
@@ -93,3 +94,8 @@ fuzz:
 screenshots: build
 	@scripts/setup.sh test
 	@tests/window/screenshots.sh $(APP) $(CLI) screenshots
+
+.PHONY: size
+size:
+	@scripts/setup.sh firmware
+	@scripts/size.sh docs/size.md

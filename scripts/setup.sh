@@ -23,7 +23,11 @@ for group in "$@"; do
             packages="$packages python3 python3-venv iproute2 fonts-noto-core"
             ;;
         bench) packages="$packages nginx-light wrk" ;;
-        firmware) packages="$packages rustc-web cargo-web rust-web-src lld-22 python3 python3-venv" ;;
+        firmware)
+            packages="$packages rustc-web cargo-web rust-web-src lld-22 python3 python3-venv"
+            # littlefs is C; and the updater is weighed and run.
+            packages="$packages clang llvm libclang-dev binutils qemu-user"
+            ;;
         *)
             echo "unknown group $group" >&2
             exit 2

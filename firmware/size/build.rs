@@ -1,12 +1,12 @@
 //! Makes what the program plays with: apps, files, and releases of them that are really signed.
 
 use airlift_wire::image::{HEADER_LEN, MAGIC};
-use airlift_wire::limits::{CHUNK_SIZE, MAX_ENVELOPE, PAGE_SIZE};
+use airlift_wire::limits::{CHUNK_SIZE, MAX_ENVELOPE, MAX_STATEMENT, PAGE_SIZE};
 use airlift_wire::manifest::Pages;
 use airlift_wire::partition::{TABLE_LEN, default_layout, encode};
 use airlift_wire::state::State;
 use airlift_wire::tar::{self, BLOCK, Kind, TRAILER};
-use airlift_wire::{Digest, KeySet, Manifest, Part, PartRef, PublicKey, envelope};
+use airlift_wire::{Digest, KeySet, Manifest, Part, PartRef, PublicKey, envelope, freshness};
 use ed25519_dalek::{Signer, SigningKey};
 use std::path::PathBuf;
 use std::{env, fs};
@@ -24,9 +24,20 @@ struct Blob {
 
 impl Blob {
     fn new(name: &'static str, bytes: Vec<u8>) -> Self {
-        let index: Vec<u8> = bytes.chunks(CHUNK_SIZE).flat_map(|c| Digest::of(c).0).collect();
-        let pages = index.chunks(PAGE_SIZE).flat_map(|p| Digest::of(p).0).collect();
-        Self { name, bytes, index, pages }
+        let index: Vec<u8> = bytes
+            .chunks(CHUNK_SIZE)
+            .flat_map(|c| Digest::of(c).0)
+            .collect();
+        let pages = index
+            .chunks(PAGE_SIZE)
+            .flat_map(|p| Digest::of(p).0)
+            .collect();
+        Self {
+            name,
+            bytes,
+            index,
+            pages,
+        }
     }
 
     fn part(&self, blocks: Option<u32>) -> Part<'_> {
@@ -82,6 +93,7 @@ fn main() {
         ..manifest(2, app_part, carried(&first_files), None)
     };
     let stranger = sign(&stranger, &release);
+    let statement = state_newest(&release);
 
     let (list, n) = default_layout(FLASH_SIZE, true);
     let mut table = [0xFF; TABLE_LEN];
@@ -97,13 +109,17 @@ fn main() {
         out += &format!("pub const {name}_OFFSET: u32 = {:#x};\n", offset(label));
     }
     out += &format!("pub const FLASH_SIZE: u32 = {FLASH_SIZE};\npub const CHIP: u16 = {CHIP};\n");
-    out += &format!("pub static RELEASE_KEY: [u8; 32] = {:?};\n", public(&release).0);
+    out += &format!(
+        "pub static RELEASE_KEY: [u8; 32] = {:?};\n",
+        public(&release).0
+    );
     constant(&mut out, "TABLE", &table);
     constant(&mut out, "OLD_APP", &old_app);
     constant(&mut out, "STATE", &state);
     constant(&mut out, "FIRST", &first);
     constant(&mut out, "NEXT", &next);
     constant(&mut out, "STRANGER", &stranger);
+    constant(&mut out, "STATEMENT", &statement);
     let mut blobs = Vec::new();
     for blob in [&new_app, &first_files, &next_files] {
         constant(&mut out, &blob.name.to_uppercase(), &blob.bytes);
@@ -116,7 +132,10 @@ fn main() {
     for (bytes, name) in [(&first, "FIRST"), (&next, "NEXT")] {
         blobs.push((format!("/v1/releases/{}", Digest::of(bytes)), name.into()));
     }
-    out += &format!("pub static RESOURCES: [(&str, &[u8]); {}] = [\n", blobs.len());
+    out += &format!(
+        "pub static RESOURCES: [(&str, &[u8]); {}] = [\n",
+        blobs.len()
+    );
     for (path, name) in blobs {
         out += &format!("    ({path:?}, &{name}),\n");
     }
@@ -156,6 +175,25 @@ fn sign(manifest: &Manifest<'_>, key: &SigningKey) -> Vec<u8> {
     out[..n].to_vec()
 }
 
+/// A statement of freshness that is signed as it should be, over a nonce that no device gave.
+fn state_newest(key: &SigningKey) -> Vec<u8> {
+    let statement = freshness::Statement {
+        product: "weighed",
+        newest: 9,
+        nonce: freshness::Nonce([0; 32]),
+        release: None,
+    };
+    let mut payload = [0; freshness::MAX_PAYLOAD];
+    let n = statement.encode(&mut payload).expect("it fits");
+    let mut scratch = [0; freshness::SCRATCH];
+    let kid = public(key).id();
+    let message = freshness::to_be_signed(kid, &payload[..n], &mut scratch).expect("it fits");
+    let signature = key.sign(message).to_bytes();
+    let mut out = [0; MAX_STATEMENT];
+    let n = freshness::encode(kid, &payload[..n], &signature, &mut out).expect("it fits");
+    out[..n].to_vec()
+}
+
 /// Bytes that differ by `seed`: xorshift32.
 fn noise(seed: u32, len: usize) -> impl Iterator<Item = u8> {
     let mut x = seed.wrapping_mul(0x9E37_79B9) | 1;
@@ -179,7 +217,9 @@ fn app(seed: u32, len: usize) -> Vec<u8> {
     image.extend_from_slice(&0x3C00_0020u32.to_le_bytes());
     image.extend_from_slice(&(data_len as u32).to_le_bytes());
     image.extend(noise(seed, data_len));
-    let checksum = image[HEADER_LEN + 8..].iter().fold(0xEF, |sum, byte| sum ^ byte);
+    let checksum = image[HEADER_LEN + 8..]
+        .iter()
+        .fold(0xEF, |sum, byte| sum ^ byte);
     while image.len() % 16 != 15 {
         image.push(0);
     }
@@ -203,7 +243,11 @@ fn files(seed: u32) -> Vec<u8> {
     ];
     let mut out = Vec::new();
     for (n, (path, len)) in entries.into_iter().enumerate() {
-        let kind = if path.ends_with('/') { Kind::Folder } else { Kind::File };
+        let kind = if path.ends_with('/') {
+            Kind::Folder
+        } else {
+            Kind::File
+        };
         let size = len as u32;
         let entry = tar::Entry { path, kind, size };
         out.extend_from_slice(&tar::header(&entry).expect("a path that is allowed"));

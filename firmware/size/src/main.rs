@@ -7,12 +7,19 @@
 #![no_std]
 #![no_main]
 
+#[cfg(feature = "littlefs")]
+mod littlefs;
+#[cfg(not(feature = "littlefs"))]
+mod memory;
 mod platform;
 mod start;
 mod world;
 
-use airlift_updater::device::{Config, Exit, Health, Identity, Parts, Runner};
+use airlift_updater::device::{
+    Config, Exit, Health, Identity, Parts, Reach, Runner, Verdict, Watchdog,
+};
 use airlift_updater::guard::{self, Boot};
+use airlift_updater::platform::Clock;
 use airlift_updater::{Buffers, Failure, Layout, SlotId, device::Device};
 use airlift_wire::state::{Cause, Text};
 use airlift_wire::{Envelope, PublicKey, otadata};
@@ -21,9 +28,13 @@ use core::mem::MaybeUninit;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
-use platform::{Board, Dice, Files, Flash, Net, Tcp, Time};
+#[cfg(feature = "littlefs")]
+use littlefs::Files;
+#[cfg(not(feature = "littlefs"))]
+use memory::Files;
+use platform::{Board, Dice, Flash, Net, Tcp, Time};
 use start::{deepest, exit, paint, print, report, stack_pointer};
-use world::fixture::{CHIP, FIRST, FLASH_SIZE, NEXT, RELEASE_KEY, STRANGER};
+use world::fixture::{CHIP, FIRST, FLASH_SIZE, NEXT, RELEASE_KEY, STATEMENT, STRANGER};
 use world::{Far, world};
 
 /// Connections that the board answers at once: one watches the update, one asks or cancels.
@@ -115,20 +126,26 @@ struct Check {
 }
 
 impl Health for Check {
-    async fn ready(&mut self) -> Result<(), Cause> {
-        Time::pause().await;
+    fn network(&mut self) -> Reach {
+        Reach::Listening
+    }
+
+    async fn check(&mut self) -> Verdict {
+        Time.sleep_ms(10).await;
         if self.healthy {
-            Ok(())
+            Verdict::Ready
         } else {
-            Err(Cause::HealthCheck)
+            Verdict::failed("no sensor")
         }
     }
 }
 
-impl Time {
-    async fn pause() {
-        use airlift_updater::platform::Clock;
-        Time.sleep_ms(10).await;
+/// Feeds nobody.
+struct Dog;
+
+impl Watchdog for Dog {
+    fn feed(&mut self) {
+        world::fed();
     }
 }
 
@@ -160,7 +177,7 @@ async fn life(running: SlotId, cause: Cause, healthy: bool) -> Result<Exit, Fail
     };
     let parts: Parts<Board> = Parts {
         flash,
-        files: Files,
+        files: Files::mount(),
         net: Net,
         clock: Time,
         random: Dice,
@@ -168,7 +185,7 @@ async fn life(running: SlotId, cause: Cause, healthy: bool) -> Result<Exit, Fail
     let config = Config::default();
     let mut runner = Runner::start(device, identity, config, parts, layout, boot, buffers).await?;
     phase("serve");
-    runner.run(&mut Check { healthy }).await
+    runner.run(&mut Check { healthy }, &mut Dog).await
 }
 
 /// Answers a connection.
@@ -257,11 +274,16 @@ const DEVICE_INFO: &[u8] = b"GET /v1/device HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// Sends an envelope.
 fn update(query: &str, envelope: &[u8]) -> (usize, u8) {
+    post("/v1/update", query, envelope)
+}
+
+/// Sends a COSE message.
+fn post(path: &str, query: &str, message: &[u8]) -> (usize, u8) {
     let head = b" HTTP/1.1\r\nContent-Type: application/cose\r\nContent-Length: ";
-    let (slot, id) = request(&[b"POST /v1/update", query.as_bytes(), head]);
-    world::decimal(&mut world().links[usize::from(id)], envelope.len());
+    let (slot, id) = request(&[b"POST ", path.as_bytes(), query.as_bytes(), head]);
+    world::decimal(&mut world().links[usize::from(id)], message.len());
     world::write_request(id, b"\r\n\r\n");
-    world::write_request(id, envelope);
+    world::write_request(id, message);
     (slot, id)
 }
 
@@ -304,18 +326,25 @@ fn boot(cause: Cause, healthy: bool) {
     let running = select();
     bench.program = Some(MAIN_ARENA.place(|| program(running, cause, healthy)));
     phase("guard");
-    until("the device starts", || bench.phase != "start" && bench.phase != "guard");
+    until("the device starts", || {
+        bench.phase != "start" && bench.phase != "guard"
+    });
 }
 
 /// Waits for the end of the board's program.
 fn ends(expected: End) {
     until("the program ends", || bench().ended.is_some());
-    expect("the program ends as it should", bench().ended == Some(expected));
+    expect(
+        "the program ends as it should",
+        bench().ended == Some(expected),
+    );
 }
 
 /// A device's life: two updates with troubles, one that is refused by its own health check.
 extern "C" fn main() -> ! {
     world::set_up();
+    #[cfg(feature = "littlefs")]
+    littlefs::format();
     sizes();
 
     phase("signature");
@@ -323,12 +352,25 @@ extern "C" fn main() -> ! {
     signature();
 
     boot(Cause::PowerOn, true);
-    ask("\"running\":{\"slot\":\"factory\",\"state\":\"valid\"", &[DEVICE_INFO]);
+    ask(
+        "\"running\":{\"slot\":\"factory\",\"state\":\"valid\"",
+        &[DEVICE_INFO],
+    );
     ask("not allowed", &[b"PUT /v1/device HTTP/1.1\r\n\r\n"]);
     ask("malformed", &[b"nonsense\r\n\r\n"]);
     ask("web pages", &[b"GET / HTTP/1.1\r\nOrigin: null\r\n\r\n"]);
     ask("nothing at", &[b"GET / HTTP/1.1\r\n\r\n"]);
-    ask("no_such_job", &[b"POST /v1/update/cancel?token=00 HTTP/1.1\r\n\r\n"]);
+    ask(
+        "no_such_job",
+        &[b"POST /v1/update/cancel?token=00 HTTP/1.1\r\n\r\n"],
+    );
+    phase("freshness");
+    ask("\"nonce\":\"", &[b"GET /v1/nonce HTTP/1.1\r\n\r\n"]);
+    let (slot, id) = post("/v1/freshness", "", &STATEMENT);
+    until("a statement is answered", || {
+        bench().connections[slot].is_none()
+    });
+    expect("bad_nonce", said(id, b"bad_nonce"));
     phase("refusals");
     let mut broken = FIRST;
     broken[100] ^= 1;
@@ -343,7 +385,9 @@ extern "C" fn main() -> ! {
     phase("update");
     // Cancelled in the middle, while others ask; then a resume, a lie and a broken connection.
     let (slot, id) = update("?from=http%3A%2F%2F10.0.0.5%3A8000", &FIRST);
-    until("some chunks are written", || said(id, b"\"n\":20,\"count\":1,\"state\":\"read_back\""));
+    until("some chunks are written", || {
+        said(id, b"\"n\":20,\"count\":1,\"state\":\"read_back\"")
+    });
     ask("\"updater\":{\"state\":\"updating\"", &[DEVICE_INFO]);
     let (other, busy) = update("", &NEXT);
     until("busy", || bench().connections[other].is_none());
@@ -361,7 +405,10 @@ extern "C" fn main() -> ! {
     ends(End::Switched);
     expect("kept", said(id, b"\"state\":\"kept\""));
     expect("refused", said(id, b"\"state\":\"refused\",\"try\":1"));
-    expect("rebooting", said(joined, b"\"event\":\"rebooting\",\"slot\":\"ota_0\""));
+    expect(
+        "rebooting",
+        said(joined, b"\"event\":\"rebooting\",\"slot\":\"ota_0\""),
+    );
 
     boot(Cause::Software, true);
     until("confirmed", || world().now.is_multiple_of(1000));
@@ -390,8 +437,11 @@ extern "C" fn main() -> ! {
 #[inline(never)]
 fn signature() {
     let mut scratch = [0; airlift_wire::envelope::SCRATCH];
-    let verified = Envelope::parse(&FIRST)
-        .and_then(|envelope| envelope.verify(&[PublicKey(RELEASE_KEY)], &mut scratch).map(|_| ()));
+    let verified = Envelope::parse(&FIRST).and_then(|envelope| {
+        envelope
+            .verify(&[PublicKey(RELEASE_KEY)], &mut scratch)
+            .map(|_| ())
+    });
     expect("the release is signed", verified.is_ok());
 }
 
@@ -410,4 +460,6 @@ fn sizes() {
     report("size program", of(program));
     report("size connection", of_connection(connection));
     report("size connections", SERVED);
+    #[cfg(feature = "littlefs")]
+    report("size Storage", size_of::<airlift_littlefs::Storage>());
 }

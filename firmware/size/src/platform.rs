@@ -1,9 +1,8 @@
 //! The updater's traits over [`crate::world`].
 
+use crate::Files;
 use crate::world;
-use airlift_updater::platform::{
-    Clock, Connection, DirEntry, FilesError, FlashError, NetError, Platform, Random,
-};
+use airlift_updater::platform::{Clock, Connection, FlashError, NetError, Platform, Random};
 use core::future::poll_fn;
 use core::net::SocketAddr;
 
@@ -32,68 +31,6 @@ impl airlift_updater::platform::Flash for Flash {
 
     async fn write(&mut self, offset: u32, data: &[u8]) -> Result<(), FlashError> {
         poll_fn(|_| world::flash_write(offset, data)).await
-    }
-}
-
-#[cfg(not(feature = "littlefs"))]
-pub use memory::Files;
-
-#[cfg(not(feature = "littlefs"))]
-mod memory {
-    use super::{DirEntry, FilesError, poll_fn, world};
-
-    /// Files in the world's memory.
-    pub struct Files;
-
-    impl airlift_updater::platform::Files for Files {
-        async fn next_entry(
-            &mut self,
-            folder: &str,
-            after: &[u8],
-        ) -> Result<Option<DirEntry>, FilesError> {
-            poll_fn(|_| world::next_entry(folder, after)).await
-        }
-
-        async fn read(
-            &mut self,
-            path: &str,
-            offset: u32,
-            buf: &mut [u8],
-        ) -> Result<usize, FilesError> {
-            poll_fn(|_| world::file_read(path, offset, buf)).await
-        }
-
-        async fn create(&mut self, path: &str) -> Result<(), FilesError> {
-            poll_fn(|_| world::file_create(path, false)).await
-        }
-
-        async fn reopen(&mut self, path: &str, len: u32) -> Result<(), FilesError> {
-            poll_fn(|_| world::file_reopen(path, len)).await
-        }
-
-        async fn append(&mut self, data: &[u8]) -> Result<(), FilesError> {
-            poll_fn(|_| world::file_append(data)).await
-        }
-
-        async fn sync(&mut self) -> Result<(), FilesError> {
-            poll_fn(|_| world::file_sync()).await
-        }
-
-        async fn close(&mut self) -> Result<(), FilesError> {
-            poll_fn(|_| world::file_close()).await
-        }
-
-        async fn make_folder(&mut self, path: &str) -> Result<(), FilesError> {
-            poll_fn(|_| world::file_create(path, true)).await
-        }
-
-        async fn remove(&mut self, path: &str) -> Result<(), FilesError> {
-            poll_fn(|_| world::file_remove(path)).await
-        }
-
-        async fn free_blocks(&mut self) -> Result<u32, FilesError> {
-            poll_fn(|_| world::free_blocks()).await
-        }
     }
 }
 

@@ -1,9 +1,9 @@
-//! What is around the updater: flash, files, a host with releases, clients, and time.
+//! What is around the updater: flash, a host with releases, clients, and time.
 //!
 //! No function here is inlined into its callers, and each answers with a [`Poll`]: to the compiler
 //! they are drivers of which it knows nothing, as on a board.
 
-use airlift_updater::platform::{DirEntry, FilesError, FlashError, NetError};
+use airlift_updater::platform::{FlashError, NetError};
 use core::cell::UnsafeCell;
 use core::task::Poll;
 
@@ -16,8 +16,6 @@ use fixture::*;
 
 /// Connections at once.
 pub const CONNECTIONS: usize = 6;
-const FILES: usize = 40;
-const FILE_MAX: usize = 40_000;
 
 /// The other end of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,14 +47,6 @@ pub struct Link {
     waited: bool,
 }
 
-struct File {
-    path: [u8; 112],
-    len: usize,
-    is_folder: bool,
-    size: usize,
-    content: [u8; FILE_MAX],
-}
-
 /// All of it.
 pub struct World {
     /// The flash.
@@ -71,10 +61,10 @@ pub struct World {
     pub lie_after: usize,
     /// Content bytes after which the host closes; `usize::MAX` for never.
     pub close_after: usize,
-    /// Operations of the flash, for those who wait.
+    /// How often the watchdog was fed.
+    pub fed: u32,
+    /// An erase goes on.
     busy: bool,
-    files: [File; FILES],
-    open: Option<usize>,
 }
 
 struct Static<T>(UnsafeCell<T>);
@@ -92,13 +82,6 @@ const LINK: Link = Link {
     received: 0,
     waited: false,
 };
-const FILE: File = File {
-    path: [0; 112],
-    len: 0,
-    is_folder: false,
-    size: 0,
-    content: [0; FILE_MAX],
-};
 
 static WORLD: Static<World> = Static(UnsafeCell::new(World {
     flash: [0; FLASH_SIZE as usize],
@@ -107,9 +90,8 @@ static WORLD: Static<World> = Static(UnsafeCell::new(World {
     reachable: false,
     lie_after: 0,
     close_after: 0,
+    fed: 0,
     busy: false,
-    files: [FILE; FILES],
-    open: None,
 }));
 
 /// The world.
@@ -192,6 +174,12 @@ pub fn is_past(at: u64) -> Poll<()> {
 #[inline(never)]
 pub fn now() -> u64 {
     world().now
+}
+
+/// The watchdog is fed.
+#[inline(never)]
+pub fn fed() {
+    world().fed += 1;
 }
 
 /// Not random at all.
@@ -298,7 +286,10 @@ fn answer(link: &mut Link) {
     let (start, end) = range.unwrap_or((0, bytes.len()));
     let content = bytes.get(start..end).unwrap_or_default();
     if range.is_some() {
-        append(link, b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes ");
+        append(
+            link,
+            b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes ",
+        );
         decimal(link, start);
         append(link, b"-");
         decimal(link, end - 1);
@@ -335,128 +326,4 @@ pub fn decimal(link: &mut Link, number: usize) {
 #[inline(never)]
 pub fn write_request(id: u8, bytes: &[u8]) {
     append(&mut world().links[usize::from(id)], bytes);
-}
-
-// Files, as plain as can be: what a file system costs is counted with littlefs.
-
-fn find(path: &str) -> Option<usize> {
-    let files = &world().files;
-    files.iter().position(|f| f.path[..f.len] == *path.as_bytes())
-}
-
-/// The next child of a folder.
-#[inline(never)]
-pub fn next_entry(folder: &str, after: &[u8]) -> Poll<Result<Option<DirEntry>, FilesError>> {
-    let mut best: Option<(&File, &[u8])> = None;
-    for file in world().files.iter().filter(|f| f.len > 0) {
-        let Some(name) = file.path[..file.len].strip_prefix(folder.as_bytes()) else {
-            continue;
-        };
-        let Some(name) = name.strip_prefix(b"/") else {
-            continue;
-        };
-        let key = |f: &File, name: &[u8]| {
-            let mut key = [0; 113];
-            key[..name.len()].copy_from_slice(name);
-            key[name.len()] = if f.is_folder { b'/' } else { 0 };
-            (key, name.len() + usize::from(f.is_folder))
-        };
-        let (ours, len) = key(file, name);
-        let better = best.is_none_or(|(other, name)| {
-            let (theirs, n) = key(other, name);
-            ours[..len] < theirs[..n]
-        });
-        if !name.contains(&b'/') && ours[..len] > *after && better {
-            best = Some((file, name));
-        }
-    }
-    let entry = best.and_then(|(file, name)| {
-        DirEntry::new(core::str::from_utf8(name).ok()?, file.is_folder, file.size as u32)
-    });
-    Poll::Ready(Ok(entry))
-}
-
-/// Reads from a file.
-#[inline(never)]
-pub fn file_read(path: &str, offset: u32, buf: &mut [u8]) -> Poll<Result<usize, FilesError>> {
-    let Some(n) = find(path) else {
-        return Poll::Ready(Err(FilesError::NotFound));
-    };
-    let file = &world().files[n];
-    let from = file.content[..file.size].get(offset as usize..).unwrap_or_default();
-    let n = from.len().min(buf.len());
-    buf[..n].copy_from_slice(&from[..n]);
-    Poll::Ready(Ok(n))
-}
-
-/// Makes a file or a folder.
-#[inline(never)]
-pub fn file_create(path: &str, is_folder: bool) -> Poll<Result<(), FilesError>> {
-    let files = &mut world().files;
-    let Some(n) = find(path).or_else(|| files.iter().position(|f| f.len == 0)) else {
-        return Poll::Ready(Err(FilesError::NoSpace));
-    };
-    let file = &mut files[n];
-    file.path[..path.len()].copy_from_slice(path.as_bytes());
-    file.len = path.len();
-    file.is_folder = is_folder;
-    if !is_folder {
-        file.size = 0;
-        world().open = Some(n);
-    }
-    Poll::Ready(Ok(()))
-}
-
-/// Opens a file at `len`.
-#[inline(never)]
-pub fn file_reopen(path: &str, len: u32) -> Poll<Result<(), FilesError>> {
-    let Some(n) = find(path) else {
-        return Poll::Ready(Err(FilesError::NotFound));
-    };
-    world().files[n].size = len as usize;
-    world().open = Some(n);
-    Poll::Ready(Ok(()))
-}
-
-/// Appends to the open file.
-#[inline(never)]
-pub fn file_append(data: &[u8]) -> Poll<Result<(), FilesError>> {
-    let Some(n) = world().open else {
-        return Poll::Ready(Err(FilesError::Broken));
-    };
-    let file = &mut world().files[n];
-    let Some(to) = file.content.get_mut(file.size..file.size + data.len()) else {
-        return Poll::Ready(Err(FilesError::NoSpace));
-    };
-    to.copy_from_slice(data);
-    file.size += data.len();
-    Poll::Ready(Ok(()))
-}
-
-/// Syncs; nothing is to be done.
-#[inline(never)]
-pub fn file_sync() -> Poll<Result<(), FilesError>> {
-    Poll::Ready(Ok(()))
-}
-
-/// Closes the open file.
-#[inline(never)]
-pub fn file_close() -> Poll<Result<(), FilesError>> {
-    world().open = None;
-    Poll::Ready(Ok(()))
-}
-
-/// Removes a file or an empty folder.
-#[inline(never)]
-pub fn file_remove(path: &str) -> Poll<Result<(), FilesError>> {
-    if let Some(n) = find(path) {
-        world().files[n].len = 0;
-    }
-    Poll::Ready(Ok(()))
-}
-
-/// Free blocks.
-#[inline(never)]
-pub fn free_blocks() -> Poll<Result<u32, FilesError>> {
-    Poll::Ready(Ok(200))
 }
