@@ -1,0 +1,24 @@
+//! What happens when the program cannot go on: say why, then start again.
+//!
+//! A board on a wall has nobody to press its button, and a new image that dies must come back to
+//! the boot guard, or nothing can put the old one back.
+
+use core::panic::PanicInfo;
+
+use esp_backtrace::Backtrace;
+use esp_hal::delay::Delay;
+use esp_println::println;
+
+/// Long enough to read the console, and to keep a board that dies at once from spinning.
+const PAUSE_MS: u32 = 2_000;
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    airlift_esp::note_panic();
+    println!("\n{info}");
+    for frame in Backtrace::capture().frames() {
+        println!("  at {:#010x}", frame.program_counter());
+    }
+    Delay::new().delay_millis(PAUSE_MS);
+    esp_hal::system::software_reset()
+}

@@ -1,0 +1,191 @@
+//! Everything after the guard: the updater, its API, the announcement.
+
+use crate::clock::{BoardClock, BoardRandom};
+use crate::files::BoardFiles;
+use crate::flash::BoardFlash;
+use crate::net::BoardNet;
+use crate::server::{self, CONNECTIONS};
+use crate::start::Airlift;
+use crate::watchdog::Watchdog;
+use crate::{mdns, memory};
+use airlift_littlefs::Storage;
+use airlift_updater::device::{Config, Device, Exit, Health, Parts, Reach, Runner, Verdict};
+use airlift_updater::platform::Platform;
+use airlift_updater::{Buffers, Failure};
+use core::cell::{Cell, RefCell};
+use embassy_futures::join::join_array;
+use embassy_futures::select::{Either3, select3};
+use embassy_net::Stack;
+use embassy_net::tcp::TcpSocket;
+use embassy_time::{Duration, Timer};
+use static_cell::{ConstStaticCell, StaticCell};
+
+/// Sockets that Airlift uses: its connections, the way to the chunk server, the announcement. A
+/// program that opens more adds its own, and one for DHCP, in
+/// [`StackResources`](embassy_net::StackResources).
+pub const SOCKETS: usize = CONNECTIONS + 2;
+
+/// How often the watchdog is fed.
+const FEED: Duration = Duration::from_secs(1);
+/// How long a device that cannot go on waits before it tries from the start.
+const FAULT_PAUSE: Duration = Duration::from_secs(2);
+/// Receive buffer of the connection to the chunk server: what may be under way while a sector is
+/// erased.
+const FETCH_RX: usize = 8192;
+const FETCH_TX: usize = 512;
+const SERVE_RX: usize = 1024;
+const SERVE_TX: usize = 2048;
+
+struct Board;
+
+impl Platform for Board {
+    type Flash = BoardFlash;
+    type Files = BoardFiles;
+    type Net = BoardNet;
+    type Clock = BoardClock;
+    type Random = BoardRandom;
+}
+
+static DEVICE: StaticCell<Device> = StaticCell::new();
+static STORAGE: ConstStaticCell<Storage> = ConstStaticCell::new(Storage::new());
+static FETCH: StaticCell<Cell<Option<TcpSocket<'static>>>> = StaticCell::new();
+static FETCH_BUFFERS: ConstStaticCell<([u8; FETCH_RX], [u8; FETCH_TX])> =
+    ConstStaticCell::new(([0; FETCH_RX], [0; FETCH_TX]));
+static SERVE_BUFFERS: ConstStaticCell<[([u8; SERVE_RX], [u8; SERVE_TX]); CONNECTIONS]> =
+    ConstStaticCell::new([([0; SERVE_RX], [0; SERVE_TX]); CONNECTIONS]);
+static MDNS: ConstStaticCell<mdns::Buffers> = ConstStaticCell::new(mdns::Buffers::new());
+
+/// What a program knows about its own fitness.
+pub trait Application {
+    /// Whether a new version of it is fit to stay: a sensor answers, a server is there. Asked while a
+    /// release is on trial and the network is reached, again after [`Verdict::NotYet`], until the time
+    /// of the trial is over.
+    async fn check(&mut self) -> Verdict;
+}
+
+/// A program that works when it can be reached.
+impl Application for () {
+    async fn check(&mut self) -> Verdict {
+        Verdict::Ready
+    }
+}
+
+/// The application's check, and what every trial needs besides.
+struct Fit<A> {
+    stack: Stack<'static>,
+    application: A,
+}
+
+impl<A: Application> Health for Fit<A> {
+    fn network(&mut self) -> Reach {
+        if !self.stack.is_link_up() {
+            Reach::NoLink
+        } else if !self.stack.is_config_up() {
+            Reach::NoAddress
+        } else {
+            // The sockets of the API listen from the moment that a trial is judged.
+            Reach::Listening
+        }
+    }
+
+    async fn check(&mut self) -> Verdict {
+        self.application.check().await
+    }
+}
+
+impl Airlift {
+    /// Confirms a trial when `application` says so, then takes updates. Restarts the chip after one; never
+    /// returns.
+    ///
+    /// Needs [`SOCKETS`] free sockets of `stack`, and a task that runs the network.
+    pub async fn run(self, stack: Stack<'static>, application: impl Application) -> ! {
+        let end = self.work(stack, application).await;
+        match end {
+            Ok(exit) => log::info!("restarting: {exit:?}"),
+            Err(failure) => {
+                log::error!("{failure}");
+                Timer::after(FAULT_PAUSE).await;
+            }
+        }
+        esp_hal::system::software_reset()
+    }
+
+    async fn work(
+        self,
+        stack: Stack<'static>,
+        application: impl Application,
+    ) -> Result<Exit, Failure> {
+        let Self { flash, layout, identity, boot, watchdog, buffers, .. } = self;
+        let watchdog = RefCell::new(watchdog);
+        let device: &'static Device = DEVICE.init_with(Device::new);
+        let (rx, tx) = FETCH_BUFFERS.take();
+        let fetch = FETCH.init(Cell::new(Some(TcpSocket::new(stack, rx, tx))));
+        let parts: Parts<Board> = Parts {
+            flash,
+            files: BoardFiles::mount(STORAGE.take(), flash, layout.vfs),
+            net: BoardNet::new(fetch),
+            clock: BoardClock,
+            random: BoardRandom::new(),
+        };
+        let buffers: &'static mut Buffers = buffers;
+        let started = Runner::start(
+            device,
+            identity,
+            Config::default(),
+            parts,
+            layout,
+            boot,
+            buffers,
+        );
+        let mut runner = started.await?;
+        log::info!("{} is ready", identity.id.as_str());
+        let mut health = Fit { stack, application };
+        let sockets = SERVE_BUFFERS.take().each_mut();
+        let answering = join_array(sockets.map(|(rx, tx)| async move {
+            server::serve(&mut TcpSocket::new(stack, rx, tx), device).await
+        }));
+        let announcing = mdns::respond(stack, device, identity.id.as_str(), MDNS.take());
+        let others = async {
+            embassy_futures::join::join(announcing, feed(&watchdog)).await;
+        };
+        let mut trial = Trial(&watchdog);
+        match select3(runner.run(&mut health, &mut trial), answering, others).await {
+            Either3::First(exit) => exit,
+            Either3::Second([never, ..]) => match never {},
+            Either3::Third(()) => Err(Failure::new(
+                airlift_wire::ErrorCode::Internal,
+                "a task ended that never ends",
+            )),
+        }
+    }
+}
+
+/// The watchdog as the updater sees it: during a trial it is fed by whoever judges that.
+struct Trial<'w>(&'w RefCell<Watchdog>);
+
+impl airlift_updater::device::Watchdog for Trial<'_> {
+    fn feed(&mut self) {
+        self.0.borrow_mut().feed();
+    }
+
+    fn release(&mut self) {
+        self.0.borrow_mut().end_trial();
+    }
+}
+
+/// Feeds the watchdog while the executor runs, but for a trial, and notes how deep the stack went.
+async fn feed(watchdog: &RefCell<Watchdog>) -> ! {
+    let mut least = u32::MAX;
+    loop {
+        if !watchdog.borrow().on_trial() {
+            watchdog.borrow_mut().feed();
+        }
+        let untouched = memory::untouched_stack();
+        if untouched < least {
+            let size = memory::stack_size();
+            log::info!("stack: {} of {size} bytes were used at most", size - untouched);
+            least = untouched;
+        }
+        Timer::after(FEED).await;
+    }
+}

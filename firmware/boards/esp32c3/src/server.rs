@@ -1,0 +1,55 @@
+//! Answers the device's HTTP API.
+
+use crate::clock::BoardClock;
+use crate::memory;
+use crate::net::Incoming;
+use airlift_updater::device::Device;
+use airlift_updater::platform::{Clock, within};
+use core::net::SocketAddr;
+use embassy_net::tcp::{State, TcpSocket};
+use embassy_time::Duration;
+
+/// Port of the API.
+pub const PORT: u16 = 80;
+/// Connections that are answered at once: an update that is watched, and others that ask for the
+/// status or cancel it.
+pub(crate) const CONNECTIONS: usize = 4;
+/// How long the other side may be silent while something is sent to it.
+const TIMEOUT: Duration = Duration::from_secs(20);
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// How long the end of an answer may take to be read.
+const CLOSE_MS: u32 = 2_000;
+
+/// Answers one connection after the other.
+pub(crate) async fn serve(socket: &mut TcpSocket<'static>, device: &Device) -> ! {
+    let clock = BoardClock;
+    socket.set_timeout(Some(TIMEOUT));
+    socket.set_keep_alive(Some(KEEP_ALIVE));
+    // A line of progress goes out when it is written, not when the one before was acknowledged.
+    socket.set_nagle_enabled(false);
+    loop {
+        if socket.accept(PORT).await.is_ok()
+            && let Some(peer) = socket.remote_endpoint()
+        {
+            let peer = SocketAddr::new(peer.addr.into(), peer.port);
+            let free = memory::free();
+            device.serve(&mut Incoming(socket), peer, &clock, free).await;
+            socket.close();
+            let _late = within(&clock, CLOSE_MS, closed(socket)).await;
+        }
+        socket.abort();
+        let _sent = within(&clock, CLOSE_MS, socket.flush()).await;
+    }
+}
+
+/// Resolves when both sides have closed; what is still sent is dropped.
+async fn closed(socket: &mut TcpSocket<'static>) {
+    let mut rest = [0; 64];
+    let _sent = socket.flush().await;
+    while !matches!(socket.state(), State::Closed | State::TimeWait) {
+        match socket.read(&mut rest).await {
+            Ok(n) if n > 0 => {}
+            _ => return BoardClock.sleep_ms(10).await,
+        }
+    }
+}
