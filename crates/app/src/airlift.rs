@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::Clock;
 use crate::devices;
-use crate::dto::{self, Event, Numbered, Settings, Snapshot};
+use crate::dto::{self, ErrorInfo, Event, Numbered, Settings, Snapshot};
 use crate::events::Events;
 use crate::home::{Home, Instance};
 use crate::job::driver::Live;
@@ -27,6 +27,7 @@ use crate::{Error, job::preflight};
 
 mod freshness;
 mod keys;
+mod notices;
 mod rekey;
 mod releases;
 mod updates;
@@ -136,6 +137,8 @@ pub(crate) struct Shared {
     missing: Mutex<BTreeMap<String, u32>>,
     taps: Mutex<Vec<mpsc::UnboundedSender<RawLine>>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// What was found damaged when the folder was opened.
+    notices: Vec<ErrorInfo>,
     stay: bool,
     pub(crate) patience: Option<Duration>,
 }
@@ -154,8 +157,16 @@ impl Airlift {
             Ok((home, instance))
         })
         .await?;
-        let store = Store::open(&home.database()).await?;
-        let settings = store.settings().await?.unwrap_or_else(default_settings);
+        let (store, mended) = Store::open(&home).await?;
+        let mut notices: Vec<ErrorInfo> = mended.iter().map(notices::mended).collect();
+        let settings = match store.settings().await {
+            Err(error) if error.is_unreadable_row() => {
+                notices.push(notices::settings());
+                None
+            }
+            settings => settings?,
+        };
+        let settings = settings.unwrap_or_else(default_settings);
         let remembered = if options.remembered {
             store.remembered().await?
         } else {
@@ -168,9 +179,22 @@ impl Airlift {
         });
         let missing = store.not_seen_again().await?.into_iter().collect();
         let events = Events::default();
+        let (library, keys) = (Library::new(&home), Keys::new(home.clone()));
+        let (library, keys, damaged) = blocking(move || {
+            library.refresh(&keys.trusted()?)?;
+            let mut damaged = library.damaged();
+            damaged.extend(keys.damaged()?);
+            Ok((library, keys, damaged))
+        })
+        .await?;
+        notices.extend(
+            damaged
+                .iter()
+                .map(|(path, error)| notices::file(path, error)),
+        );
         let shared = Arc::new(Shared {
-            library: Library::new(&home),
-            keys: Keys::new(home.clone()),
+            library,
+            keys,
             server: Arc::new(ChunkServer::new(events.clone())),
             virtual_devices: VirtualDevices::default(),
             home,
@@ -191,11 +215,11 @@ impl Airlift {
             missing: Mutex::new(missing),
             taps: Mutex::default(),
             tasks: Mutex::default(),
+            notices,
             stay: options.stay,
             patience: options.patience,
         });
         shared.read_keys().await?;
-        shared.refresh_library().await?;
         let this = Self { shared };
         this.follow_devices();
         this.settle_now_and_then();
@@ -248,7 +272,14 @@ impl Airlift {
             server: shared.server.view(),
             settings: shared.settings(),
             virtual_devices: shared.virtual_devices.are_running(),
+            notices: shared.notices.clone(),
         })
+    }
+
+    /// What was found damaged when the folder was opened, and what became of it. Nothing of it keeps
+    /// Airlift from working; the user wants to know.
+    pub fn notices(&self) -> &[ErrorInfo] {
+        &self.shared.notices
     }
 
     /// Every known device.

@@ -47,6 +47,10 @@ pub struct Snapshot {
     pub settings: Settings,
     /// Whether virtual devices of this app are running.
     pub virtual_devices: bool,
+    /// What was found damaged at the start, and what became of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[ts(as = "Option<Vec<ErrorInfo>>", optional)]
+    pub notices: Vec<ErrorInfo>,
 }
 
 /// A device as last seen.

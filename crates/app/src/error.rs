@@ -36,6 +36,14 @@ pub enum Error {
         /// What SQLite says.
         source: rusqlite::Error,
     },
+    /// The database is damaged and another process has it open. It is left as it is.
+    #[error("the database {} is damaged and another Airlift is using it: {source}", .path.display())]
+    DamagedInUse {
+        /// Its file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
     /// The database was written by a newer version and is left as it is.
     #[error("the database {} has version {found}, and this Airlift knows {known}", .path.display())]
     NewerDatabase {
@@ -85,7 +93,9 @@ impl Error {
             Self::Discover(_) | Self::NoSuchDevice(_) => ErrorCode::NoSuchDevice,
             Self::Serve(_) => ErrorCode::CannotListen,
             Self::Io { .. } => ErrorCode::Io,
-            Self::Database { .. } | Self::NewerDatabase { .. } => ErrorCode::Database,
+            Self::Database { .. } | Self::DamagedInUse { .. } | Self::NewerDatabase { .. } => {
+                ErrorCode::Database
+            }
             Self::NoSuchRelease(_) => ErrorCode::NoSuchRelease,
             Self::NoSuchJob(_) => ErrorCode::NoSuchJob,
             Self::NoSuchKey(_) => ErrorCode::BadKey,
@@ -99,12 +109,34 @@ impl Error {
     pub fn help(&self) -> &'static str {
         match self {
             Self::Release(error) => error.help(),
+            Self::Io { source, .. } => disk_help(source.kind()).unwrap_or(self.code().help()),
+            Self::Database { source, .. } => {
+                let kind = match source.sqlite_error_code() {
+                    Some(rusqlite::ErrorCode::DiskFull) => io::ErrorKind::StorageFull,
+                    Some(rusqlite::ErrorCode::ReadOnly) => io::ErrorKind::ReadOnlyFilesystem,
+                    Some(rusqlite::ErrorCode::PermissionDenied) => io::ErrorKind::PermissionDenied,
+                    _ => io::ErrorKind::Other,
+                };
+                disk_help(kind).unwrap_or(self.code().help())
+            }
+            Self::DamagedInUse { .. } => {
+                "Close every window and command of Airlift and start one: it saves what can be read."
+            }
             Self::NewerDatabase { .. } => {
                 "Start the newer Airlift, or choose another AIRLIFT_HOME."
             }
             Self::NoSuchKey(_) => "Look at airlift key list.",
             _ => self.code().help(),
         }
+    }
+
+    /// Whether a row of the database holds what this version cannot read.
+    pub(crate) fn is_unreadable_row(&self) -> bool {
+        let source = match self {
+            Self::Database { source, .. } => source,
+            _ => return false,
+        };
+        matches!(source, rusqlite::Error::FromSqlConversionFailure(..))
     }
 
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
@@ -128,6 +160,22 @@ impl Error {
             message: message.into(),
         }
     }
+}
+
+/// What to do about a disk that takes nothing.
+fn disk_help(kind: io::ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "Free some space on that disk and try again; nothing that was kept is lost."
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "Make that disk writable, or choose another folder with AIRLIFT_HOME."
+        }
+        io::ErrorKind::PermissionDenied => {
+            "Give yourself the right to write there, or choose another folder with AIRLIFT_HOME."
+        }
+        _ => return None,
+    })
 }
 
 impl From<&Error> for ErrorInfo {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use airlift_release::{PartKind, PartState, Release, UnverifiedRelease};
 use airlift_wire::manifest::ANY_CHIP;
-use airlift_wire::{Digest, PublicKey, index};
+use airlift_wire::{Digest, ErrorCode, PublicKey, index};
 
 use crate::Error;
 use crate::airlift::lock;
@@ -16,22 +16,52 @@ use crate::dto;
 use crate::home::{Home, write_atomically};
 
 const ENDING: &str = ".airlift";
+/// The lock in `run/` of who gives out a sequence.
+const SEQUENCES: &str = "sequences";
 
 /// The library of a home. Files that other processes add or delete are noticed by
 /// [`Library::refresh`].
 #[derive(Debug)]
 pub struct Library {
+    home: Home,
     dir: PathBuf,
-    known: Mutex<BTreeMap<Digest, dto::Release>>,
-    /// Files that were left out, and with how many trusted keys: with another key it is worth
-    /// another look.
-    left_out: Mutex<BTreeMap<Digest, usize>>,
+    known: Mutex<BTreeMap<Digest, Known>>,
+    /// Files that were left out.
+    left_out: Mutex<BTreeMap<Digest, LeftOut>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    stamp: Stamp,
+    release: dto::Release,
+}
+
+/// Why a file was left out, and what it and the trusted keys were then: with another key, or after
+/// somebody has put a good file in its place, it is worth another look.
+#[derive(Debug)]
+struct LeftOut {
+    stamp: Stamp,
+    trusted: usize,
+    code: ErrorCode,
+    message: String,
+}
+
+/// Length and time of a file: as long as they stay, so does what was found in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp(u64, Option<SystemTime>);
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self(metadata.len(), metadata.modified().ok()))
+    }
 }
 
 impl Library {
     /// The library of this home, not yet looked at.
     pub fn new(home: &Home) -> Self {
         Self {
+            home: home.clone(),
             dir: home.releases(),
             known: Mutex::default(),
             left_out: Mutex::default(),
@@ -44,39 +74,74 @@ impl Library {
         let mut present = BTreeMap::new();
         for entry in fs::read_dir(&self.dir).map_err(|e| Error::io(&self.dir, e))? {
             let path = entry.map_err(|e| Error::io(&self.dir, e))?.path();
-            if let Some(id) = id_of(&path) {
-                present.insert(id, path);
+            if let (Some(id), Some(stamp)) = (id_of(&path), Stamp::of(&path)) {
+                present.insert(id, (path, stamp));
             }
         }
-        let before: Vec<Digest> = self.known().keys().copied().collect();
-        let mut changed = false;
-        for id in before {
-            if !present.contains_key(&id) {
-                changed |= self.known().remove(&id).is_some();
+        let before = self.known().len();
+        self.known().retain(|id, _| present.contains_key(id));
+        let mut changed = self.known().len() != before;
+        lock(&self.left_out).retain(|id, _| present.contains_key(id));
+        for (id, (path, stamp)) in present {
+            if self
+                .known()
+                .get(&id)
+                .is_some_and(|known| known.stamp == stamp)
+            {
+                continue;
             }
-        }
-        for (id, path) in present {
-            let left_out = lock(&self.left_out).get(&id).copied();
-            if self.known().contains_key(&id) || left_out == Some(trusted.len()) {
+            let seen = |out: &LeftOut| (out.stamp, out.trusted) == (stamp, trusted.len());
+            if lock(&self.left_out).get(&id).is_some_and(seen) {
                 continue;
             }
             match open(&path, id, trusted) {
                 Ok(release) => {
                     let release = describe(&release, added(&path));
-                    changed |= self.known().insert(id, release).is_none();
+                    lock(&self.left_out).remove(&id);
+                    let before = self.known().insert(id, Known { stamp, release });
+                    changed |= before.is_none();
                 }
-                Err(e) => {
-                    tracing::warn!(path = %path.display(), "left out: {e}");
-                    lock(&self.left_out).insert(id, trusted.len());
+                Err(error) => {
+                    changed |= self.known().remove(&id).is_some();
+                    self.leave_out(id, &path, stamp, trusted.len(), &error);
                 }
             }
         }
         Ok(changed)
     }
 
+    fn leave_out(&self, id: Digest, path: &Path, stamp: Stamp, trusted: usize, error: &Error) {
+        tracing::warn!(path = %path.display(), "left out: {error}");
+        let (code, message) = (error.code(), error.to_string());
+        let out = LeftOut {
+            stamp,
+            trusted,
+            code,
+            message,
+        };
+        lock(&self.left_out).insert(id, out);
+    }
+
+    /// Files that are damaged, with what is wrong. They stay where they are, until the same release
+    /// is added again.
+    pub fn damaged(&self) -> Vec<(PathBuf, Error)> {
+        let left_out = lock(&self.left_out);
+        // What nobody here trusts is no damage.
+        let damaged = left_out
+            .iter()
+            .filter(|(_, out)| out.code != ErrorCode::UnknownKey);
+        damaged
+            .map(|(id, out)| (self.path(id), Error::refused(out.code, out.message.clone())))
+            .collect()
+    }
+
     /// All releases, newest first.
     pub fn list(&self) -> Vec<dto::Release> {
-        let mut list: Vec<_> = self.known().values().cloned().collect();
+        let mut list: Vec<_> = self
+            .known()
+            .values()
+            .map(|known| known.release.clone())
+            .collect();
         list.sort_by(|a, b| {
             b.added
                 .total_cmp(&a.added)
@@ -91,7 +156,7 @@ impl Library {
         let digest = id
             .parse()
             .map_err(|_| Error::NoSuchRelease(id.to_owned()))?;
-        let known = self.known().get(&digest).cloned();
+        let known = self.known().get(&digest).map(|known| known.release.clone());
         known.ok_or_else(|| Error::NoSuchRelease(id.to_owned()))
     }
 
@@ -103,18 +168,70 @@ impl Library {
         if !path.exists() {
             return Err(missing());
         }
-        open(&path, digest, trusted)
+        open(&path, digest, trusted).inspect_err(|error| {
+            // It was whole when it was looked at last, or it would not be asked for.
+            if let Some(stamp) = Stamp::of(&path).filter(|_| self.known().remove(&digest).is_some())
+            {
+                self.leave_out(digest, &path, stamp, trusted.len(), error);
+            }
+        })
     }
 
-    /// Keeps a release. One that is here already stays as it is.
+    /// Keeps a release. One that is here already stays as it is, and a damaged file of it is
+    /// replaced.
     pub fn add(&self, release: &Release) -> Result<dto::Release, Error> {
-        let path = self.path(&release.id());
-        if !path.exists() {
-            write_atomically(&path, &[&release.to_file()])?;
+        let (id, path) = (release.id(), self.path(&release.id()));
+        let file = release.to_file();
+        let there = fs::metadata(&path).is_ok_and(|there| there.len() == file.len() as u64)
+            && fs::read(&path).is_ok_and(|there| there == file);
+        if !there {
+            write_atomically(&path, &[&file])?;
         }
         let view = describe(release, added(&path));
-        self.known().insert(release.id(), view.clone());
+        lock(&self.left_out).remove(&id);
+        if let Some(stamp) = Stamp::of(&path) {
+            let release = view.clone();
+            self.known().insert(id, Known { stamp, release });
+        }
         Ok(view)
+    }
+
+    /// Makes a release under the next sequence of its product and keeps it. Alone: of two processes
+    /// that do this at once, the second makes the sequence after the first one's. `least` is the
+    /// lowest sequence that will do.
+    pub fn add_next(
+        &self,
+        product: &str,
+        least: u32,
+        trusted: &[PublicKey],
+        make: impl FnOnce(u32) -> Result<Release, Error>,
+    ) -> Result<dto::Release, Error> {
+        let _held = self.home.hold(SEQUENCES)?;
+        self.refresh(trusted)?;
+        self.add(&make(self.next_sequence(product).max(least))?)
+    }
+
+    /// Keeps a release that was just made, unless its sequence is that of another one.
+    ///
+    /// # Errors
+    /// `sequence_conflict`: devices take one release of a sequence and refuse the other.
+    pub fn add_new(&self, release: &Release, trusted: &[PublicKey]) -> Result<dto::Release, Error> {
+        let _held = self.home.hold(SEQUENCES)?;
+        self.refresh(trusted)?;
+        let new = describe(release, 0.0);
+        let same = |other: &dto::Release| {
+            (&other.product, &other.chip, other.sequence) == (&new.product, &new.chip, new.sequence)
+        };
+        let conflict = self
+            .list()
+            .into_iter()
+            .find(|other| same(other) && other.id != new.id);
+        if let Some(other) = conflict {
+            let (product, sequence, version) = (&new.product, new.sequence, &other.version);
+            let message = format!("sequence {sequence} of {product} is that of {version} already");
+            return Err(Error::refused(ErrorCode::SequenceConflict, message));
+        }
+        self.add(release)
     }
 
     /// Deletes a release.
@@ -148,7 +265,8 @@ impl Library {
     /// The sequence that the next release of a product gets.
     pub fn next_sequence(&self, product: &str) -> u32 {
         let known = self.known();
-        let of_product = known.values().filter(|r| r.product == product);
+        let releases = known.values().map(|known| &known.release);
+        let of_product = releases.filter(|r| r.product == product);
         of_product
             .map(|r| r.sequence)
             .max()
@@ -159,7 +277,7 @@ impl Library {
         self.dir.join(format!("{id}{ENDING}"))
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeMap<Digest, dto::Release>> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<Digest, Known>> {
         lock(&self.known)
     }
 }
@@ -279,18 +397,117 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_left_out_and_stays_where_it_is() {
+    fn a_damaged_file_is_left_out_named_and_replaced_when_its_release_is_added_again() {
+        let (dir, library, key) = library();
+        let release = library.add(&made(1, &key)).unwrap();
+        let trusted = [key.public()];
+        let path = dir.path().join(format!("releases/{}.airlift", release.id));
+        let whole = fs::read(&path).unwrap();
+        let flipped = || {
+            let mut bytes = whole.clone();
+            bytes[whole.len() - 1024 - 600] ^= 1;
+            bytes
+        };
+        for damaged in [
+            flipped(),
+            whole[..whole.len() / 2].to_vec(),
+            vec![],
+            b"junk".to_vec(),
+        ] {
+            fs::write(&path, &damaged).unwrap();
+            let fresh = Library::new(&Home::open(dir.path()).unwrap());
+            fresh.refresh(&trusted).unwrap();
+            assert_eq!(fresh.list(), []);
+            let found = fresh.damaged();
+            assert_eq!((found.len(), &found[0].0), (1, &path));
+            assert_eq!(found[0].1.code(), ErrorCode::BadRelease);
+            assert_eq!(fs::read(&path).unwrap(), damaged, "it stays as it is");
+
+            fresh.add(&made(1, &key)).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), whole);
+            assert_eq!((fresh.list().len(), fresh.damaged().len()), (1, 0));
+        }
+    }
+
+    #[test]
+    fn a_file_that_another_process_repairs_is_seen_again() {
+        let (dir, library, key) = library();
+        let release = library.add(&made(1, &key)).unwrap();
+        let trusted = [key.public()];
+        let path = dir.path().join(format!("releases/{}.airlift", release.id));
+        fs::write(&path, "junk").unwrap();
+        assert!(
+            library.refresh(&trusted).unwrap(),
+            "what was known is damaged now"
+        );
+        assert_eq!(library.list(), []);
+        let other = Library::new(&Home::open(dir.path()).unwrap());
+        other.add(&made(1, &key)).unwrap();
+        assert!(library.refresh(&trusted).unwrap());
+        assert_eq!((library.list().len(), library.damaged().len()), (1, 0));
+    }
+
+    #[test]
+    fn a_file_whose_bits_change_in_place_is_left_out_when_it_is_opened() {
         let (dir, library, key) = library();
         let release = library.add(&made(1, &key)).unwrap();
         let path = dir.path().join(format!("releases/{}.airlift", release.id));
         let mut bytes = fs::read(&path).unwrap();
-        let last = bytes.len() - 1024 - 600;
-        bytes[last] ^= 1;
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        bytes[700] ^= 1;
         fs::write(&path, bytes).unwrap();
-        let fresh = Library::new(&Home::open(dir.path()).unwrap());
-        fresh.refresh(&[key.public()]).unwrap();
-        assert_eq!(fresh.list(), []);
-        assert!(path.exists());
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(modified).unwrap();
+        assert!(
+            !library.refresh(&[key.public()]).unwrap(),
+            "it looks the same"
+        );
+        assert!(library.open(&release.id, &[key.public()]).is_err());
+        assert_eq!((library.list().len(), library.damaged().len()), (0, 1));
+    }
+
+    #[test]
+    fn two_processes_that_make_a_release_at_once_get_two_sequences() {
+        let (dir, _library, key) = library();
+        let trusted = [key.public()];
+        let sequences = std::thread::scope(|scope| {
+            let makers: Vec<_> = (0..4)
+                .map(|_| {
+                    let library = Library::new(&Home::open(dir.path()).unwrap());
+                    let key = &key;
+                    scope.spawn(move || {
+                        let make = |sequence| Ok(made(sequence, key));
+                        library
+                            .add_next(PRODUCT, 3, &trusted, make)
+                            .unwrap()
+                            .sequence
+                    })
+                })
+                .collect();
+            let mut sequences: Vec<u32> = makers.into_iter().map(|m| m.join().unwrap()).collect();
+            sequences.sort_unstable();
+            sequences
+        });
+        assert_eq!(sequences, [3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn a_sequence_is_given_to_one_release() {
+        let (dir, library, key) = library();
+        let trusted = [key.public()];
+        let first = library.add_new(&made(3, &key), &trusted).unwrap();
+        let other = Library::new(&Home::open(dir.path()).unwrap());
+        let mut options = PackOptions::new(PRODUCT, 3, &key);
+        options.version = Some("other");
+        options.files = Some(FilesInput::from_iter([("main.py", "other")]));
+        let error = other
+            .add_new(&pack(options).unwrap().release, &trusted)
+            .unwrap_err();
+        assert_eq!(error.code(), ErrorCode::SequenceConflict);
+        assert_eq!(
+            other.add_new(&made(3, &key), &trusted).unwrap().id,
+            first.id
+        );
     }
 
     #[test]

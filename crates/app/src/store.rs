@@ -2,7 +2,11 @@
 //!
 //! One file for all processes on a home: WAL, a busy timeout, and every statement its own
 //! transaction. Calls run on tokio's blocking threads, one at a time.
+//!
+//! The file gets its name once its tables are in it. One that is found damaged is kept under another
+//! name and what can be read of it goes into a new one; see [`Mended`].
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,11 +14,14 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, Row};
 
 use crate::Error;
+use crate::home::Home;
 
 mod devices;
 mod jobs;
+mod mend;
 
 pub use jobs::{HISTORY_ROWS, Unfinished, end_name};
+pub use mend::Mended;
 
 /// Changes of the tables, oldest first; `user_version` counts those that were made.
 const MIGRATIONS: &[&str] = &["
@@ -59,23 +66,28 @@ const BUSY_PAUSE: Duration = Duration::from_millis(10);
 pub struct Store {
     path: PathBuf,
     connection: Arc<Mutex<Connection>>,
+    /// Shared with every process that uses the database: who replaces it holds it alone.
+    _in_use: Arc<File>,
 }
 
 impl Store {
-    /// Opens the database, makes it if it is not there, and brings its tables up to date.
+    /// Opens the database of a home, makes it if it is not there, and brings its tables up to date.
+    /// One that is damaged is mended first, and the second value says so.
     ///
     /// # Errors
-    /// `database` when it is damaged or newer than this version. It is never replaced.
-    pub async fn open(path: &Path) -> Result<Self, Error> {
-        let path = path.to_owned();
+    /// `database` when it is newer than this version, or damaged while another process uses it; then
+    /// it stays as it is.
+    pub async fn open(home: &Home) -> Result<(Self, Option<Mended>), Error> {
+        let home = home.clone();
         blocking(move || {
-            let connection = connect(&path).map_err(|e| database(&path, e))?;
+            let path = home.database();
+            let (connection, in_use, mended) = mend::open(&home)?;
             let store = Self {
                 path,
                 connection: Arc::new(Mutex::new(connection)),
+                _in_use: Arc::new(in_use),
             };
-            store.migrate()?;
-            Ok(store)
+            Ok((store, mended))
         })
         .await
     }
@@ -94,40 +106,42 @@ impl Store {
         })
         .await
     }
+}
 
-    fn migrate(&self) -> Result<(), Error> {
-        let mut connection = self
-            .connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let known = MIGRATIONS.len() as i64;
-        let migrate = |connection: &mut Connection| -> rusqlite::Result<i64> {
-            // Immediate: of two processes that start at once, one migrates and one waits.
-            let tx =
-                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            let found: i64 = tx.query_row("PRAGMA user_version", [], |r| r.get(0))?;
-            for migration in MIGRATIONS
-                .iter()
-                .skip(usize::try_from(found).unwrap_or(usize::MAX))
-            {
-                tx.execute_batch(migration)?;
-            }
-            if found < known {
-                tx.pragma_update(None, "user_version", known)?;
-            }
-            tx.commit()?;
-            Ok(found)
-        };
-        let found = migrate(&mut connection).map_err(|e| database(&self.path, e))?;
-        if found > known {
-            return Err(Error::NewerDatabase {
-                path: self.path.clone(),
-                found,
-                known,
-            });
+/// Brings the tables up to date.
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Error> {
+    let known = MIGRATIONS.len() as i64;
+    let migrate = |connection: &mut Connection| -> rusqlite::Result<i64> {
+        let version = |db: &Connection| db.query_row("PRAGMA user_version", [], |r| r.get(0));
+        // Nothing is written when there is nothing to do: that works on a full disk too.
+        let found: i64 = version(connection)?;
+        if found >= known {
+            return Ok(found);
         }
-        Ok(())
+        // Immediate: of two processes that start at once, one migrates and one waits.
+        let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let found: i64 = version(&tx)?;
+        for migration in MIGRATIONS
+            .iter()
+            .skip(usize::try_from(found).unwrap_or(usize::MAX))
+        {
+            tx.execute_batch(migration)?;
+        }
+        if found < known {
+            tx.pragma_update(None, "user_version", known)?;
+        }
+        tx.commit()?;
+        Ok(found)
+    };
+    let found = migrate(connection).map_err(|e| database(path, e))?;
+    if found > known {
+        return Err(Error::NewerDatabase {
+            path: path.to_owned(),
+            found,
+            known,
+        });
     }
+    Ok(())
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {

@@ -150,17 +150,22 @@ impl Airlift {
             shared.keys.trust(&root.public(), "root")?;
             let mut made = Vec::new();
             for (runs, devices) in groups {
-                let change = Change {
-                    product: &runs.product,
-                    chip: runs.chip,
-                    version: &runs.version,
-                    sequence: shared.next_sequence(&runs.product),
-                    app: runs.app,
-                    files: runs.files,
-                    keys,
-                    created,
+                let make = |sequence| {
+                    let change = Change {
+                        product: &runs.product,
+                        chip: runs.chip,
+                        version: &runs.version,
+                        sequence,
+                        app: runs.app,
+                        files: runs.files,
+                        keys,
+                        created,
+                    };
+                    Ok(change_keys(&change, &root)?)
                 };
-                let release = shared.library.add(&change_keys(&change, &root)?)?;
+                let (product, trusted) = (&runs.product, shared.keys.trusted()?);
+                let least = shared.next_sequence(product);
+                let release = shared.library.add_next(product, least, &trusted, make)?;
                 made.push((release.id, devices));
             }
             Ok(made)

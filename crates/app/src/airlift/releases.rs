@@ -71,7 +71,8 @@ impl Airlift {
             options.files = files.transpose()?;
             options.base = base.as_ref();
             options.created = created;
-            shared.library.add(&pack(options)?.release)
+            let trusted = shared.keys.trusted()?;
+            shared.library.add_new(&pack(options)?.release, &trusted)
         })
         .await?;
         self.shared.tell_releases();
@@ -118,9 +119,12 @@ impl Airlift {
             let key = shared
                 .keys
                 .signing(&key_id, passphrase.as_ref().map(Secret::expose))?;
-            let old = shared.library.open(&id, &shared.keys.trusted()?)?;
-            let sequence = shared.next_sequence(&old.manifest().product);
-            shared.library.add(&resign(&old, sequence, &key, created)?)
+            let trusted = shared.keys.trusted()?;
+            let old = shared.library.open(&id, &trusted)?;
+            let product = &old.manifest().product;
+            let least = shared.next_sequence(product);
+            let make = |sequence| Ok(resign(&old, sequence, &key, created)?);
+            shared.library.add_next(product, least, &trusted, make)
         })
         .await?;
         self.shared.tell_releases();

@@ -17,6 +17,9 @@ use crate::store::{Unfinished, end_name};
 /// How long a given address may take to answer: two probes and the pause between them.
 const ADD_WAIT: Duration = Duration::from_secs(5);
 
+/// What the history says of a job whose process ended before it did.
+const INTERRUPTED: &str = "Interrupted: Airlift ended while this ran. To go on where it was, update it again or open the window.";
+
 impl Airlift {
     /// Starts a job for each device and returns their numbers, in the order of the devices. An
     /// offline device's job waits for it. With `retry`, a release that was rolled back before is
@@ -52,6 +55,8 @@ impl Airlift {
                 return Err(busy(name, other.id));
             }
         }
+        // Whoever picks a job up after this process must know where its device was.
+        self.shared.settle().await;
         let mut started = Vec::new();
         for (id, name) in devices.iter().zip(&names) {
             let orphans = unfinished.iter().filter(|job| job.device == *id);
@@ -175,9 +180,22 @@ impl Airlift {
         self.shared.store.forget(id).await
     }
 
-    /// All jobs, newest first.
+    /// All jobs, newest first. One whose process ended before it did says so, and what to do.
     pub async fn history(&self) -> Result<Vec<HistoryRow>, Error> {
-        self.shared.store.history().await
+        let mut history = self.shared.store.history().await?;
+        if history.iter().any(|row| row.end.is_none()) {
+            let unfinished = self.shared.store.unfinished().await?;
+            let home = &self.shared.home;
+            let orphans = unfinished
+                .iter()
+                .filter(|job| !Instance::is_alive(home, &job.owner));
+            let orphans: Vec<u32> = orphans.map(|job| job.id).collect();
+            for row in history.iter_mut().filter(|row| orphans.contains(&row.job)) {
+                row.code = Some(ErrorCode::ConnectionLost.as_str().to_owned());
+                row.summary = INTERRUPTED.to_owned();
+            }
+        }
+        Ok(history)
     }
 
     /// Writes the history as CSV (RFC 4180).
@@ -303,6 +321,12 @@ impl Airlift {
             .store
             .add_job(device, name, release, retry, started, owner)
             .await?;
+        let Some(id) = id else {
+            // Another process was quicker.
+            let unfinished = shared.store.unfinished().await?;
+            let other = unfinished.iter().find(|job| job.device == device);
+            return Err(busy(name, other.map_or(0, |job| job.id)));
+        };
         self.run(JobState::new(
             id,
             device,

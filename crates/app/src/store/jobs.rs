@@ -9,6 +9,8 @@ use crate::job::{JobState, Resume};
 
 /// How many ended jobs keep their chunk map and log.
 const DETAILS_KEPT: u32 = 200;
+/// The summary of a job whose row is damaged.
+const UNREADABLE: &str = "What it was to bring cannot be read any more.";
 /// How many rows of history are read at most.
 pub const HISTORY_ROWS: u32 = 10_000;
 
@@ -34,7 +36,7 @@ pub struct Unfinished {
 }
 
 impl Store {
-    /// Adds a job and returns its number.
+    /// Adds a job and returns its number; none when a job without an end is on that device.
     pub async fn add_job(
         &self,
         device: &str,
@@ -43,7 +45,7 @@ impl Store {
         retry: bool,
         started: f64,
         owner: &str,
-    ) -> Result<u32, Error> {
+    ) -> Result<Option<u32>, Error> {
         let json = json(release)?;
         let values = (
             device.to_owned(),
@@ -55,12 +57,15 @@ impl Store {
             let (device, name, release) = values;
             db.prepare_cached(
                 "INSERT INTO jobs (device, device_name, release_id, release, retry, started, owner)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING id",
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+                 WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE device = ?1 AND end IS NULL)
+                 RETURNING id",
             )?
             .query_row(
                 params![device, name, release, json, retry, started, owner],
                 |r| r.get(0),
             )
+            .optional()
         })
         .await
     }
@@ -129,27 +134,42 @@ impl Store {
         .map(drop)
     }
 
-    /// Jobs without an end, whoever runs them.
+    /// Jobs without an end, whoever runs them. One that cannot be read any more is ended here: nobody
+    /// could go on with it, and its device would never be free.
     pub async fn unfinished(&self) -> Result<Vec<Unfinished>, Error> {
         self.call(|db| {
+            let mut unreadable = Vec::new();
             let mut query = db.prepare_cached(
                 "SELECT id, device, device_name, release, retry, started, owner, resume
                  FROM jobs WHERE end IS NULL ORDER BY id",
             )?;
             let rows = query.query_map([], |r| {
                 let resume: Option<String> = r.get(7)?;
-                Ok(Unfinished {
+                let Ok(release) = parsed(r, 3) else {
+                    unreadable.push(r.get::<_, u32>(0)?);
+                    return Ok(None);
+                };
+                Ok(Some(Unfinished {
                     id: r.get(0)?,
                     device: r.get(1)?,
                     device_name: r.get(2)?,
-                    release: parsed(r, 3)?,
+                    release,
                     retry: r.get(4)?,
                     started: r.get(5)?,
                     owner: r.get(6)?,
                     resume: resume.and_then(|json| serde_json::from_str(&json).ok()),
-                })
+                }))
             })?;
-            rows.collect()
+            let unfinished: rusqlite::Result<Vec<_>> = rows.filter_map(Result::transpose).collect();
+            drop(query);
+            for id in unreadable {
+                db.execute(
+                    "UPDATE jobs SET ended = started, end = 'failed', code = ?2, summary = ?3
+                     WHERE id = ?1 AND end IS NULL",
+                    params![id, airlift_wire::ErrorCode::Database.as_str(), UNREADABLE],
+                )?;
+            }
+            unfinished
         })
         .await
     }
@@ -176,15 +196,19 @@ impl Store {
                  FROM jobs ORDER BY id DESC LIMIT ?1",
             )?;
             let rows = query.query_map([HISTORY_ROWS], |r| {
-                let release: Release = parsed(r, 3)?;
+                let release: Option<Release> = parsed(r, 3).ok();
+                let (product, version) = match release {
+                    Some(release) => (release.product, release.version),
+                    None => ("?".to_owned(), "?".to_owned()),
+                };
                 let end: Option<String> = r.get(8)?;
                 Ok(HistoryRow {
                     job: r.get(0)?,
                     device: r.get(1)?,
                     device_name: r.get(2)?,
-                    product: release.product,
+                    product,
                     from_version: r.get(5)?,
-                    to_version: release.version,
+                    to_version: version,
                     release: r.get(4)?,
                     started: r.get(6)?,
                     ended: r.get(7)?,
@@ -205,7 +229,8 @@ impl Store {
     pub async fn detail(&self, job: u32) -> Result<Option<JobDetail>, Error> {
         self.call(move |db| {
             let sql = "SELECT detail FROM jobs WHERE id = ?1 AND detail IS NOT NULL";
-            db.query_row(sql, [job], |r| parsed(r, 0)).optional()
+            let detail = db.query_row(sql, [job], |r| Ok(parsed(r, 0).ok()));
+            Ok(detail.optional()?.flatten())
         })
         .await
     }
@@ -216,8 +241,9 @@ impl Store {
             let mut query = db.prepare_cached(
                 "SELECT detail FROM jobs WHERE detail IS NOT NULL ORDER BY id DESC LIMIT ?1",
             )?;
-            let rows = query.query_map([count], |r| parsed::<JobDetail>(r, 0).map(|d| d.job))?;
-            rows.collect()
+            let rows = query.query_map([count], |r| Ok(parsed::<JobDetail>(r, 0).ok()))?;
+            let details: rusqlite::Result<Vec<_>> = rows.filter_map(Result::transpose).collect();
+            Ok(details?.into_iter().map(|detail| detail.job).collect())
         })
         .await
     }

@@ -8,15 +8,20 @@ use crate::dto::{self, JobDetail, Settings};
 use crate::job::JobState;
 use crate::job::tests::{device, release};
 
+fn home(dir: &tempfile::TempDir) -> Home {
+    Home::open(dir.path()).unwrap()
+}
+
 async fn store(dir: &tempfile::TempDir) -> Store {
-    Store::open(&dir.path().join("airlift.db")).await.unwrap()
+    let (store, mended) = Store::open(&home(dir)).await.unwrap();
+    assert_eq!(mended, None);
+    store
 }
 
 async fn add(store: &Store, owner: &str) -> u32 {
-    store
-        .add_job("c3-1", "porch", &release(8292, 8192), true, 5.0, owner)
-        .await
-        .unwrap()
+    let release = release(8292, 8192);
+    let added = store.add_job("c3-1", "porch", &release, true, 5.0, owner);
+    added.await.unwrap().expect("no job runs on it")
 }
 
 fn ended(id: u32) -> JobDetail {
@@ -74,12 +79,14 @@ async fn of_two_processes_one_gets_the_orphan() {
 async fn two_processes_write_at_once_and_nothing_is_lost() {
     let dir = tempfile::tempdir().unwrap();
     let (a, b) = (store(&dir).await, store(&dir).await);
-    let many = |store: Store| async move {
-        for _ in 0..20 {
-            add(&store, "x").await;
+    let many = |store: Store, name: &'static str| async move {
+        for n in 0..20 {
+            let (device, release) = (format!("{name}-{n}"), release(8292, 8192));
+            let added = store.add_job(&device, "porch", &release, false, 5.0, "x");
+            assert!(added.await.unwrap().is_some());
         }
     };
-    tokio::join!(many(a.clone()), many(b));
+    tokio::join!(many(a.clone(), "a"), many(b, "b"));
     let mut ids: Vec<u32> = a
         .unfinished()
         .await
@@ -147,25 +154,14 @@ async fn a_device_that_came_back_later_is_noted_once_in_the_history() {
 }
 
 #[tokio::test]
-async fn a_damaged_database_is_an_error_and_stays_as_it_is() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("airlift.db");
-    let junk = b"this is not a database, but somebody may still want it back".repeat(100);
-    std::fs::write(&path, &junk).unwrap();
-    let error = Store::open(&path).await.err().unwrap();
-    assert_eq!(error.code().as_str(), "database");
-    assert_eq!(std::fs::read(&path).unwrap(), junk);
-}
-
-#[tokio::test]
 async fn a_newer_database_is_an_error_that_says_so() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("airlift.db");
-    Connection::open(&path)
+    drop(store(&dir).await);
+    Connection::open(home(&dir).database())
         .unwrap()
         .pragma_update(None, "user_version", 99)
         .unwrap();
-    let error = Store::open(&path).await.err().unwrap();
+    let error = Store::open(&home(&dir)).await.err().unwrap();
     assert!(
         matches!(error, Error::NewerDatabase { found: 99, .. }),
         "{error}"
@@ -174,10 +170,67 @@ async fn a_newer_database_is_an_error_that_says_so() {
 }
 
 #[tokio::test]
+async fn a_second_job_on_a_device_is_not_added_while_the_first_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir).await;
+    let first = add(&store, "1-0").await;
+    let release = release(8292, 8192);
+    let again = store.add_job("c3-1", "porch", &release, false, 6.0, "2-0");
+    assert_eq!(again.await.unwrap(), None);
+    store.finish(&ended(first)).await.unwrap();
+    assert_ne!(add(&store, "2-0").await, first);
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_costs_that_row_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir).await;
+    let (good, bad) = (add(&store, "1-0").await, {
+        let release = release(8292, 8192);
+        let id = store.add_job("c3-2", "attic", &release, false, 5.0, "1-0");
+        id.await.unwrap().unwrap()
+    });
+    store.finish(&ended(good)).await.unwrap();
+    let damage = move |db: &mut Connection| {
+        db.execute(
+            "UPDATE jobs SET release = '{', detail = '{' WHERE id = ?1",
+            [bad],
+        )
+    };
+    store.call(damage).await.unwrap();
+    // It cannot go on, and its device is free again.
+    assert!(store.unfinished().await.unwrap().is_empty());
+    let history = store.history().await.unwrap();
+    let rows: Vec<_> = history
+        .iter()
+        .map(|row| (row.job, row.end, row.code.as_deref()))
+        .collect();
+    let failed = Some(dto::End::Failed);
+    assert_eq!(
+        rows,
+        [
+            (bad, failed, Some("database")),
+            (good, failed, Some("wrong_product"))
+        ]
+    );
+    assert_eq!(store.recent(5).await.unwrap().len(), 1);
+    assert_eq!(store.detail(bad).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn settings_are_none_until_they_are_set() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(&dir).await;
     assert_eq!(store.settings().await.unwrap(), None);
+    let garbled = |db: &mut Connection| {
+        db.execute(
+            "INSERT INTO settings (only, value) VALUES (1, 'garbled')",
+            [],
+        )
+    };
+    store.call(garbled).await.unwrap();
+    let error = store.settings().await.unwrap_err();
+    assert!(error.is_unreadable_row(), "{error}");
     let settings = Settings {
         theme: "dark".into(),
         port: 7500,

@@ -1,0 +1,345 @@
+//! Opening a database, and what is done about a damaged one.
+//!
+//! A damaged database and its log are copied aside first, byte by byte. What SQLite can still read of
+//! a second copy goes, row by row, into a new database, which then takes the name. All of it happens
+//! alone: every process that uses the database holds a shared lock on `run/database`.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use airlift_release::write::sync_dir;
+use rusqlite::types::Value;
+use rusqlite::{Connection, ErrorCode, OpenFlags, params_from_iter};
+
+use super::{connect, database, migrate};
+use crate::Error;
+use crate::home::Home;
+
+/// The lock in `run/`.
+const LOCK: &str = "database";
+/// How long to wait until nobody else uses a damaged database: others that start at the same time
+/// find it damaged too, and let go.
+const ALONE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);
+/// Above this many bytes a database is not read through at every start; SQLite still notices damage
+/// where it reads.
+const CHECKED: u64 = 64 << 20;
+/// What belongs to a database file: itself, its log, and the index of the log.
+const COMPANIONS: [&str; 3] = ["", "-wal", "-shm"];
+/// The most rows that are asked for one by one where a table cannot be read through.
+const SINGLE_ROWS: i64 = 100_000;
+
+/// A database was damaged, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mended {
+    /// Where the damaged one is now, as it was found.
+    pub aside: PathBuf,
+    /// What SQLite said about it.
+    pub damage: String,
+    /// How many jobs were saved.
+    pub jobs: usize,
+    /// How many remembered devices were saved.
+    pub devices: usize,
+    /// Whether settings were saved.
+    pub settings: bool,
+}
+
+/// Opens the database of a home. The file holds the shared lock.
+pub(super) fn open(home: &Home) -> Result<(Connection, File, Option<Mended>), Error> {
+    let path = home.database();
+    let (lock_path, lock) = home.lock_file(LOCK)?;
+    let io = |e| Error::io(&lock_path, e);
+    let mut mended = None;
+    for last in [false, false, true] {
+        lock.lock_shared().map_err(io)?;
+        let damage = match opened(&path) {
+            Ok(Some(mut connection)) => {
+                migrate(&mut connection, &path)?;
+                return Ok((connection, lock, mended));
+            }
+            Ok(None) => None,
+            Err(error) if !last && is_damage(&error) => Some(error),
+            Err(error) => return Err(database(&path, error)),
+        };
+        lock.unlock().map_err(io)?;
+        if !alone(&lock).map_err(io)? {
+            return Err(match damage {
+                Some(error) => Error::DamagedInUse {
+                    path,
+                    source: error,
+                },
+                None => Error::Internal("the database is gone while it is in use".into()),
+            });
+        }
+        // Somebody may have been quicker.
+        match (opened(&path), damage) {
+            (Ok(Some(_)), _) => {}
+            (Err(_), Some(damage)) => mended = Some(mend(home, &damage)?),
+            _ => {
+                new(home, None)?;
+            }
+        }
+        lock.unlock().map_err(io)?;
+    }
+    Err(Error::Internal("the database comes and goes".into()))
+}
+
+/// The database, whole as far as can be told; none when it is not there.
+fn opened(path: &Path) -> rusqlite::Result<Option<Connection>> {
+    match fs::metadata(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        // A database has its tables before it has its name, so an empty one was emptied. SQLite
+        // would take it for new, and throw its log away.
+        Ok(metadata) if metadata.len() == 0 || metadata.is_dir() => {
+            let what = if metadata.is_dir() {
+                "it is a folder"
+            } else {
+                "it is empty"
+            };
+            return Err(damage(what));
+        }
+        _ => {}
+    }
+    let connection = connect(path)?;
+    let size: u64 = connection.query_row(
+        "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+        [],
+        |row| row.get::<_, i64>(0).map(|size| size.unsigned_abs()),
+    )?;
+    if size <= CHECKED {
+        let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if found != "ok" {
+            return Err(damage(&found));
+        }
+    }
+    Ok(Some(connection))
+}
+
+fn damage(what: &str) -> rusqlite::Error {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    rusqlite::Error::SqliteFailure(code, Some(what.to_owned()))
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}
+
+/// Holds the lock alone; false when others keep it.
+fn alone(lock: &File) -> std::io::Result<bool> {
+    let deadline = Instant::now() + ALONE;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(PAUSE);
+            }
+            // One that holds it alone is making the database whole, and will be done.
+            Err(fs::TryLockError::WouldBlock) => match lock.try_lock_shared() {
+                Ok(()) => {
+                    lock.unlock()?;
+                    return Ok(false);
+                }
+                Err(fs::TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+                Err(fs::TryLockError::Error(e)) => return Err(e),
+            },
+            Err(fs::TryLockError::Error(e)) => return Err(e),
+        }
+    }
+}
+
+/// Puts a new database in place, with what can be read of `old`.
+fn new(home: &Home, old: Option<&Connection>) -> Result<Saved, Error> {
+    let path = home.database();
+    let fresh = home.run().join("database-new");
+    remove(&fresh).map_err(|e| Error::io(&fresh, e))?;
+    let saved = {
+        let mut connection = connect(&fresh).map_err(|e| database(&path, e))?;
+        migrate(&mut connection, &path)?;
+        let saved = old.map(|old| save(old, &mut connection)).transpose();
+        saved.map_err(|e| database(&path, e))?.unwrap_or_default()
+    };
+    let put = || -> std::io::Result<()> {
+        // Closing it took the log into it, unless there was no room for that.
+        if with(&fresh, "-wal").exists() {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        File::open(&fresh)?.sync_all()?;
+        // The log of the old one would be played into the new one.
+        for companion in ["-wal", "-shm"] {
+            remove_file(&with(&path, companion))?;
+        }
+        if path.is_dir() {
+            fs::remove_dir_all(&path)?;
+        }
+        fs::rename(&fresh, &path)?;
+        sync_dir(home.root())
+    };
+    put().map_err(|e| Error::io(&path, e))?;
+    Ok(saved)
+}
+
+/// Copies a damaged database aside and makes a new one of what can be read.
+fn mend(home: &Home, damage: &rusqlite::Error) -> Result<Mended, Error> {
+    let path = home.database();
+    let scratch = home.run().join("database-scratch");
+    let copied = || -> std::io::Result<PathBuf> {
+        let aside = aside(&path);
+        remove(&scratch)?;
+        if path.is_dir() {
+            fs::rename(&path, &aside)?;
+        } else {
+            for companion in ["-wal", ""] {
+                let from = with(&path, companion);
+                if from.exists() {
+                    for to in [with(&aside, companion), with(&scratch, companion)] {
+                        fs::copy(&from, &to)?;
+                        File::open(&to)?.sync_all()?;
+                    }
+                }
+            }
+        }
+        sync_dir(home.root())?;
+        Ok(aside)
+    };
+    let aside = copied().map_err(|e| Error::io(&path, e))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // What cannot be opened at all has nothing to save.
+    let old = Connection::open_with_flags(&scratch, flags).ok();
+    let saved = new(home, old.as_ref())?;
+    drop(old);
+    let _ = remove(&scratch);
+    tracing::warn!(damaged = %aside.display(), "the database was damaged: {damage}");
+    Ok(Mended {
+        aside,
+        damage: damage.to_string(),
+        jobs: saved.jobs,
+        devices: saved.devices,
+        settings: saved.settings > 0,
+    })
+}
+
+/// A name for the damaged file that nothing has: `airlift.db.damaged-SECONDS`.
+fn aside(path: &Path) -> PathBuf {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let mut seconds = now.unwrap_or_default().as_secs();
+    loop {
+        let aside = with(path, &format!(".damaged-{seconds}"));
+        if aside.symlink_metadata().is_err() {
+            return aside;
+        }
+        seconds += 1;
+    }
+}
+
+fn with(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+fn remove(database: &Path) -> std::io::Result<()> {
+    COMPANIONS
+        .iter()
+        .try_for_each(|ending| remove_file(&with(database, ending)))
+}
+
+fn remove_file(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Rows that were saved.
+#[derive(Debug, Default)]
+struct Saved {
+    jobs: usize,
+    devices: usize,
+    settings: usize,
+}
+
+fn save(old: &Connection, new: &mut Connection) -> rusqlite::Result<Saved> {
+    let tx = new.transaction()?;
+    let saved = Saved {
+        jobs: table(old, &tx, "jobs")?,
+        devices: table(old, &tx, "devices")?,
+        settings: table(old, &tx, "settings")?,
+    };
+    tx.commit()?;
+    Ok(saved)
+}
+
+/// Copies the rows of a table that can be read: from its start to the damage, from its end back to
+/// the damage, and what lies between one by one. Errors of `old` are what is expected here.
+fn table(old: &Connection, new: &Connection, name: &str) -> rusqlite::Result<usize> {
+    let columns: Vec<String> = {
+        let mut query = new.prepare("SELECT name FROM pragma_table_info(?1)")?;
+        let names = query.query_map([name], |row| row.get(0))?;
+        names.collect::<rusqlite::Result<_>>()?
+    };
+    let list = columns.join(", ");
+    let marks = vec!["?"; columns.len()].join(", ");
+    let mut insert = new.prepare(&format!(
+        "INSERT OR IGNORE INTO {name} ({list}) VALUES ({marks})"
+    ))?;
+    let mut saved = 0;
+    let mut keep = |row: Vec<Value>| {
+        // A row that the tables do not take, such as text where a number belongs, is damaged.
+        saved += insert.execute(params_from_iter(row)).unwrap_or(0);
+    };
+    let rows = |order: &str, mut each: Box<dyn FnMut(i64, Vec<Value>) + '_>| -> Option<()> {
+        let sql = format!("SELECT rowid, {list} FROM {name} ORDER BY rowid {order}");
+        let mut query = old.prepare(&sql).ok()?;
+        let mut rows = query.query([]).ok()?;
+        while let Some(row) = rows.next().ok()? {
+            let values = (1..=columns.len()).map(|n| row.get(n));
+            let Ok(values) = values.collect::<rusqlite::Result<_>>() else {
+                continue;
+            };
+            each(row.get(0).ok()?, values);
+        }
+        Some(())
+    };
+    let (mut low, mut high) = (i64::MIN, i64::MAX);
+    let whole = rows(
+        "ASC",
+        Box::new(|id, row| {
+            low = id;
+            keep(row);
+        }),
+    );
+    if whole.is_none() {
+        let _ = rows(
+            "DESC",
+            Box::new(|id, row| {
+                if id > low {
+                    high = id;
+                    keep(row);
+                }
+            }),
+        );
+        // Rows are numbered from 1. Without any from the end, the numbers may go on for ever.
+        let low = low.max(0);
+        let high = if high == i64::MAX {
+            low + SINGLE_ROWS
+        } else {
+            high
+        };
+        let sql = format!("SELECT {list} FROM {name} WHERE rowid = ?1");
+        for id in (low..high).skip(1).take(SINGLE_ROWS as usize) {
+            let row = old.query_row(&sql, [id], |row| {
+                (0..columns.len())
+                    .map(|n| row.get(n))
+                    .collect::<rusqlite::Result<Vec<Value>>>()
+            });
+            if let Ok(row) = row {
+                keep(row);
+            }
+        }
+    }
+    Ok(saved)
+}
