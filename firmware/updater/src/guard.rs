@@ -77,7 +77,7 @@ pub async fn run(
             let mut state = store.state;
             state.last.boots = state.last.boots.saturating_add(1);
             // A count that is lost is no reason to give the trial up.
-            let _ = store.save(flash, state).await;
+            let _ = store.save(flash, &state).await;
             return Ok(Boot::Trial {
                 bootloader_rollback: entry.state != ImageState::New,
             });
@@ -141,7 +141,7 @@ async fn note_rollback(flash: &mut impl Flash, store: &mut Store, cause: Cause, 
     state.last.cause = cause;
     state.rolled_back = Some(state.last.release);
     // Going back matters more than the reason for it.
-    let _ = store.save_with(flash, state, detail).await;
+    let _ = store.save_with(flash, &state, &detail).await;
 }
 
 /// On a confirmed slot: the end of the last update is recorded if it is not yet, and sequence and
@@ -187,7 +187,7 @@ async fn settle(
         }
     }
     if state != store.state {
-        store.save(flash, state).await?;
+        store.save(flash, &state).await?;
     }
     Ok(())
 }

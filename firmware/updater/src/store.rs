@@ -45,25 +45,22 @@ impl Store {
 
     /// Writes a changed state to the other sector and reads it back; the old copy stays until
     /// then, so a cut leaves one of the two. What was said about the last update stays with it.
-    pub async fn save(&mut self, flash: &mut impl Flash, state: State) -> Result<(), Failure> {
+    pub async fn save(&mut self, flash: &mut impl Flash, state: &State) -> Result<(), Failure> {
         let same = state.last == self.state.last;
         let detail = if same { self.detail } else { Detail::empty() };
-        self.save_with(flash, state, detail).await
+        self.save_with(flash, state, &detail).await
     }
 
     /// As [`Store::save`], with what the application says about the end of the last update.
     pub async fn save_with(
         &mut self,
         flash: &mut impl Flash,
-        state: State,
-        detail: Detail,
+        state: &State,
+        detail: &Detail,
     ) -> Result<(), Failure> {
         let counter = self.state.counter.checked_add(1).ok_or(FLASH)?;
-        let state = State { counter, ..state };
         let sector = 1 - self.sector;
         let offset = self.base + (sector * SECTOR_SIZE) as u32;
-        let bytes = state.encode();
-        let mut back = [0; STATE_LEN];
         flash.erase(offset).await.map_err(|_| FLASH)?;
         if !detail.as_str().is_empty() {
             // Before the state: once that is there, so is what belongs to it. A note that cannot be
@@ -71,13 +68,13 @@ impl Store {
             let note = detail.encode_note(counter);
             let _ = flash.write(offset + STATE_LEN as u32, &note).await;
         }
+        let bytes = State { counter, ..*state }.encode();
         flash.write(offset, &bytes).await.map_err(|_| FLASH)?;
-        flash.read(offset, &mut back).await.map_err(|_| FLASH)?;
-        if back != bytes {
+        if !reads_back(flash, offset, &bytes).await? {
             return Err(FLASH);
         }
-        self.state = state;
-        self.detail = detail;
+        self.state = State { counter, ..*state };
+        self.detail = *detail;
         self.sector = sector;
         Ok(())
     }
@@ -93,6 +90,27 @@ impl Store {
         keys[n] = trust.root;
         (keys, n + 1)
     }
+}
+
+/// Whether flash holds `data` at `offset`.
+pub(crate) async fn reads_back(
+    flash: &mut impl Flash,
+    offset: u32,
+    data: &[u8],
+) -> Result<bool, Failure> {
+    /// Bytes that are read at a time.
+    const STEP: usize = 128;
+    let mut at = offset;
+    for piece in data.chunks(STEP) {
+        let mut back = [0; STEP];
+        let back = &mut back[..piece.len()];
+        flash.read(at, back).await.map_err(|_| FLASH)?;
+        if back != piece {
+            return Ok(false);
+        }
+        at += piece.len() as u32;
+    }
+    Ok(true)
 }
 
 /// Reads a slot's envelope into `out`; `None` when the sector holds none.

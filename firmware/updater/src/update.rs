@@ -60,29 +60,32 @@ pub struct Accepted<'e> {
     verified: Verified<'e>,
     manifest: Manifest<'e>,
     target: SlotId,
-    running: Running,
+    running: &'e Running,
 }
 
 /// The target slot is not whole any more and may be written.
-pub struct Opened<'e> {
-    accepted: Accepted<'e>,
+///
+/// From here on each step borrows what was accepted: a copy in each would be a copy in the memory of
+/// the task.
+pub struct Opened<'a, 'e> {
+    accepted: &'a Accepted<'e>,
     /// Whether the target was not whole before: what is in it may be an interrupted update's.
     resumed: bool,
 }
 
 /// App and files are written.
-pub struct Written<'e> {
-    accepted: Accepted<'e>,
+pub struct Written<'a, 'e> {
+    accepted: &'a Accepted<'e>,
     app_size: u32,
     app: Digest,
     files: Option<Digest>,
 }
 
 /// App and files were read back from flash and have the right digests.
-pub struct Checked<'e>(Accepted<'e>);
+pub struct Checked<'a, 'e>(&'a Accepted<'e>);
 
 /// The envelope is stored: the target slot is whole.
-pub struct Committed<'e>(Accepted<'e>);
+pub struct Committed<'a, 'e>(&'a Accepted<'e>);
 
 /// The target slot is selected; all that is left is to restart.
 pub struct Switched {
@@ -98,7 +101,7 @@ pub struct Switched {
 pub async fn accept<'e, F: Flash, S: Files>(
     envelope: &'e [u8],
     wishes: Wishes,
-    running: Running,
+    running: &'e Running,
     layout: &Layout,
     store: &Store,
     flash: &mut F,
@@ -263,10 +266,10 @@ impl<'e> Accepted<'e> {
     /// Makes otadata select the running slot with a *valid* entry, then erases the target's
     /// envelope. Steps 3 and 4.
     pub async fn open<F: Flash>(
-        self,
+        &mut self,
         layout: &Layout,
         flash: &mut F,
-    ) -> Result<Opened<'e>, Failure> {
+    ) -> Result<Opened<'_, 'e>, Failure> {
         pin(layout, flash).await?;
         let mut word = [0; 4];
         let offset = layout.envelope_offset(self.target);
@@ -311,7 +314,7 @@ async fn pin<F: Flash>(layout: &Layout, flash: &mut F) -> Result<(), Failure> {
     write_entry(flash, layout.otadata_offset(n), &entry).await
 }
 
-impl<'e> Opened<'e> {
+impl<'a, 'e> Opened<'a, 'e> {
     /// Fills app and files: what is there and right is kept, the rest is fetched, what the
     /// release does not carry is copied. Steps 5 and 6.
     #[allow(clippy::too_many_arguments)]
@@ -323,7 +326,7 @@ impl<'e> Opened<'e> {
         fetcher: &mut Fetcher<'_, N, C>,
         buffers: &mut Buffers,
         observer: &mut O,
-    ) -> Result<Written<'e>, Failure> {
+    ) -> Result<Written<'a, 'e>, Failure> {
         let filled = self
             .write(layout, flash, files, fetcher, buffers, observer)
             .await;
@@ -356,7 +359,7 @@ impl<'e> Opened<'e> {
             target,
             running,
             ..
-        } = &self.accepted;
+        } = self.accepted;
         let to = layout.partition(*target).ok_or(Failure::LAYOUT)?;
         observer.event(Event::Phase(Phase::App)).await;
         let (app, app_size) = match &manifest.app {
@@ -404,7 +407,7 @@ impl<'e> Opened<'e> {
     }
 }
 
-impl<'e> Written<'e> {
+impl<'a, 'e> Written<'a, 'e> {
     /// Reads everything again from flash and from the folder. Both digests must match, with one
     /// retry, and the app must be an image for this chip. Step 7.
     pub async fn check<F: Flash, S: Files, O: Observer>(
@@ -414,7 +417,7 @@ impl<'e> Written<'e> {
         files: &mut S,
         buffers: &mut Buffers,
         observer: &mut O,
-    ) -> Result<Checked<'e>, Failure> {
+    ) -> Result<Checked<'a, 'e>, Failure> {
         observer.event(Event::Phase(Phase::Check)).await;
         let target = self.accepted.target;
         let to = layout.partition(target).ok_or(Failure::LAYOUT)?;
@@ -469,22 +472,22 @@ impl<'e> Written<'e> {
     }
 }
 
-impl<'e> Checked<'e> {
+impl<'a, 'e> Checked<'a, 'e> {
     /// Stores the envelope: the target slot is whole. Step 8.
     pub async fn commit<F: Flash>(
         self,
         layout: &Layout,
         flash: &mut F,
-    ) -> Result<Committed<'e>, Failure> {
+    ) -> Result<Committed<'a, 'e>, Failure> {
         let Accepted {
             verified, target, ..
-        } = &self.0;
+        } = self.0;
         store::write_envelope(flash, layout, *target, verified.envelope()).await?;
         Ok(Committed(self.0))
     }
 }
 
-impl Committed<'_> {
+impl Committed<'_, '_> {
     /// Records the trial, then selects the target slot with a *new* entry. Step 9.
     pub async fn switch<F: Flash>(
         self,
@@ -497,7 +500,7 @@ impl Committed<'_> {
             manifest,
             target,
             ..
-        } = &self.0;
+        } = self.0;
         let mut state = store.state;
         state.last = LastUpdate {
             release: verified.id(),
@@ -509,7 +512,7 @@ impl Committed<'_> {
         if state.rolled_back == Some(verified.id()) {
             state.rolled_back = None;
         }
-        store.save(flash, state).await?;
+        store.save(flash, &state).await?;
         let entries = layout.read_otadata(flash).await?;
         let slot = target.ota().ok_or(Failure::LAYOUT)?;
         let sequence = otadata::next_sequence(&entries, slot, 2).ok_or(FLASH)?;

@@ -2,7 +2,7 @@
 
 use super::health::{Health, Watchdog, judge};
 use super::info::{SlotInfo, state_name};
-use super::{Device, Identity, Info, Status, Watch};
+use super::{Device, Identity, Info, Job, Status, Watch};
 use crate::event::{Event, Observer, Phase};
 use crate::fetch::{Fetcher, Resource};
 use crate::guard::{self, Boot};
@@ -118,7 +118,7 @@ impl<'d, P: Platform> Runner<'d, P> {
                 ..store.state
             };
             // A note only: the trial matters more.
-            let _ = store.save(&mut flash, state).await;
+            let _ = store.save(&mut flash, &state).await;
         }
         let running = Running {
             chip: identity.chip,
@@ -249,9 +249,15 @@ impl<'d, P: Platform> Runner<'d, P> {
     // Nobody else writes the inbox while a job runs: `Claim` sees to it.
     async fn job(&mut self) -> Result<SlotId, Failure> {
         let device = self.device;
-        let job = *device.job.borrow();
+        let Job {
+            len,
+            host,
+            by,
+            retry,
+            ..
+        } = *device.job.borrow();
         let inbox = device.inbox.borrow();
-        let envelope = inbox.get(..job.len).ok_or(Failure::LAYOUT)?;
+        let envelope = inbox.get(..len).ok_or(Failure::LAYOUT)?;
         let Self {
             flash,
             files,
@@ -264,10 +270,10 @@ impl<'d, P: Platform> Runner<'d, P> {
             ..
         } = self;
         let mut watch = Watch { device, clock };
-        let accepted = update::accept(
+        let mut accepted = update::accept(
             envelope,
-            Wishes { retry: job.retry },
-            *running,
+            Wishes { retry },
+            running,
             layout,
             store,
             flash,
@@ -281,7 +287,7 @@ impl<'d, P: Platform> Runner<'d, P> {
             freshness.judge(
                 accepted.id(),
                 manifest.sequence,
-                job.by.ip().to_canonical(),
+                by.ip().to_canonical(),
                 required,
                 clock.now_ms(),
             )
@@ -304,7 +310,7 @@ impl<'d, P: Platform> Runner<'d, P> {
             })
             .await;
         watch.event(Event::Phase(Phase::Preflight)).await;
-        let mut fetcher = Fetcher::new(net, clock, job.host);
+        let mut fetcher = Fetcher::new(net, clock, host);
         reach(&mut fetcher, clock, release, envelope, buffers).await?;
         watch.event(Event::Phase(Phase::Signature)).await;
         let result = async {
@@ -339,7 +345,7 @@ impl<'d, P: Platform> Runner<'d, P> {
                     boots: 0,
                 };
                 // The failure itself matters more than a note of it.
-                let _ = self.store.save(&mut self.flash, state).await;
+                let _ = self.store.save(&mut self.flash, &state).await;
                 Err(failure)
             }
         }

@@ -5,13 +5,11 @@ use crate::event::{ChunkState, Event, Observer, PartName, go_on};
 use crate::fetch::Fetcher;
 use crate::layout::FLASH;
 use crate::platform::{Clock, Flash, Net};
+use crate::store::reads_back;
 use crate::{Buffers, Failure};
 use airlift_wire::limits::{CHUNK_SIZE, PAGE_CHUNKS};
 use airlift_wire::manifest::Part;
 use airlift_wire::{Digest, ErrorCode, image, index};
-
-/// Bytes that are read back at a time.
-const BACK: usize = 256;
 
 /// Fetches what the partition at `offset` does not hold.
 ///
@@ -190,23 +188,4 @@ pub(super) async fn write_sector<F: Flash>(
         ErrorCode::FlashFault,
         "a sector does not keep what is written to it",
     ))
-}
-
-/// Whether flash holds `data` at `offset`.
-pub(super) async fn reads_back<F: Flash>(
-    flash: &mut F,
-    offset: u32,
-    data: &[u8],
-) -> Result<bool, Failure> {
-    let mut at = offset;
-    for piece in data.chunks(BACK) {
-        let mut back = [0; BACK];
-        let back = &mut back[..piece.len()];
-        flash.read(at, back).await.map_err(|_| FLASH)?;
-        if back != piece {
-            return Ok(false);
-        }
-        at += piece.len() as u32;
-    }
-    Ok(true)
 }

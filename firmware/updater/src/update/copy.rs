@@ -1,12 +1,13 @@
 //! Parts that a release does not carry: copied from the running slot.
 
-use super::app::{reads_back, write_sector};
+use super::app::write_sector;
 use super::read_files;
 use crate::emit::Cursor;
 use crate::event::{Observer, go_on};
 use crate::layout::FLASH;
 use crate::path::Path;
 use crate::platform::{Files, Flash};
+use crate::store::reads_back;
 use crate::unpack::Unpacker;
 use crate::{Buffers, Failure};
 use airlift_wire::limits::CHUNK_SIZE;
