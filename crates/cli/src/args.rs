@@ -22,6 +22,8 @@ pub enum Command {
     Pack(Pack),
     /// Sign an old release again under a new sequence, to go back to it
     Resign(Resign),
+    /// Change which keys devices trust
+    Rekey(Rekey),
     /// Show what a release holds, whoever signed it
     Inspect(Inspect),
     /// Check a release against a key
@@ -47,6 +49,8 @@ impl Command {
             Self::Inspect(Inspect { json, .. })
             | Self::Devices(Devices { json, .. })
             | Self::Update(Update { json, .. })
+            | Self::Rekey(Rekey { json, .. })
+            | Self::Key(Key::List { json })
             | Self::History(History { json })
             | Self::Simulate(Simulate { json, .. }) => *json,
             _ => false,
@@ -65,7 +69,84 @@ pub enum Key {
         key: PathBuf,
     },
     /// List what this host has and trusts
-    List,
+    List {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a key: what it is here, and which devices trust it
+    Show {
+        /// Key, by id, name, or file of its public part
+        #[arg(value_name = "ID|NAME|KEY.pub.pem")]
+        key: String,
+    },
+    /// Make a key that this computer does not keep: only its public part stays here
+    Offline(OfflineKey),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct OfflineKey {
+    /// File for the private key, on a stick for example; must not exist
+    #[arg(value_name = "KEY.pem")]
+    pub key: PathBuf,
+    /// Name of its public part here; default: the file's
+    #[arg(long)]
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub passphrase: Passphrase,
+}
+
+/// Keys that devices trust from a release on.
+#[derive(Debug, ClapArgs)]
+pub struct NewKeys {
+    /// New root: signs changes of keys from then on; default: the key that signs this one
+    #[arg(long, value_name = "R.pub.pem", requires = "new_release_key")]
+    pub new_root: Option<PathBuf>,
+    /// New release key; up to four. All others are trusted no more
+    #[arg(long, value_name = "A.pub.pem", requires = "epoch")]
+    pub new_release_key: Vec<PathBuf>,
+    /// Number of the new keys, above that of the devices
+    #[arg(long, requires = "new_release_key")]
+    pub epoch: Option<u32>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Rekey {
+    /// Device whose keys change, by id or address; can be repeated
+    #[arg(
+        long,
+        value_name = "ID|HOST:PORT",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
+    pub device: Vec<String>,
+    /// All online devices of the product that trust the signing key as their root
+    #[arg(long, requires = "product")]
+    pub all: bool,
+    /// Product for --all
+    #[arg(long, requires = "all")]
+    pub product: Option<String>,
+    /// Root of the devices
+    #[command(flatten)]
+    pub key: Signer,
+    /// New root: signs changes of keys from then on; default: the key that signs this one
+    #[arg(long, value_name = "R.pub.pem")]
+    pub new_root: Option<PathBuf>,
+    /// New release key; up to four. All others are trusted no more
+    #[arg(long, value_name = "A.pub.pem", required = true)]
+    pub new_release_key: Vec<PathBuf>,
+    /// Number of the new keys; default: the next one
+    #[arg(long)]
+    pub epoch: Option<u32>,
+    /// How long to look for devices
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub wait: Duration,
+    /// Do not look around with mDNS: only known devices and given addresses
+    #[arg(long)]
+    pub no_mdns: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -109,6 +190,8 @@ pub struct Pack {
     pub base: Option<PathBuf>,
     #[command(flatten)]
     pub key: Signer,
+    #[command(flatten)]
+    pub new_keys: NewKeys,
     /// File for the release
     #[arg(short, long, value_name = "R.airlift")]
     pub output: PathBuf,
@@ -133,6 +216,8 @@ pub struct Resign {
     pub sequence: u32,
     #[command(flatten)]
     pub key: Signer,
+    #[command(flatten)]
+    pub new_keys: NewKeys,
     /// File for the release
     #[arg(short, long, value_name = "R2.airlift")]
     pub output: PathBuf,

@@ -5,7 +5,9 @@ mod devices;
 mod history;
 mod inspect;
 mod key;
+mod new_keys;
 mod pack;
+mod rekey;
 mod serve;
 mod signer;
 mod simulate;
@@ -29,6 +31,7 @@ pub fn run(command: Command) -> Result<u8, Failure> {
         Command::Key(args) => key::run(args),
         Command::Pack(args) => pack::pack(args),
         Command::Resign(args) => pack::resign(args),
+        Command::Rekey(args) => block_on(rekey::run(args)),
         Command::Inspect(args) => inspect::inspect(args),
         Command::Verify(args) => inspect::verify(args),
         Command::Simulate(args) => simulate::run(&args),
@@ -50,6 +53,15 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
     let result = runtime.block_on(future);
     runtime.shutdown_timeout(LEFTOVERS);
     result
+}
+
+/// What people call a key, by its id: with the name that it has here, if it is known here.
+fn key_name() -> Result<impl Fn(&str) -> String, Failure> {
+    let known = trust::known_keys()?;
+    Ok(move |id: &str| {
+        let key = known.iter().find(|key| key.id == id);
+        key.map_or_else(|| id.to_owned(), |key| format!("{id} ({})", key.name))
+    })
 }
 
 /// Opens the app on `AIRLIFT_HOME`. Jobs that other processes left are theirs or the window's.

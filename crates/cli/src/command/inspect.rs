@@ -55,11 +55,7 @@ fn print(summary: &Summary) -> Result<(), Failure> {
         ))?;
     }
     if let Some(keys) = &summary.keys {
-        let list = keys.keys.join(", ");
-        output::line(&format!(
-            "new keys  epoch {}, root {}, {list}",
-            keys.epoch, keys.root
-        ))?;
+        output::line(&format!("new keys  {}", keys.describe(super::key_name()?)))?;
     }
     for problem in &summary.problems {
         output::line(&format!("problem   {problem}"))?;
@@ -108,5 +104,8 @@ pub fn verify(args: Verify) -> Result<u8, Failure> {
         manifest.sequence,
         release.signer().id(),
     ))?;
+    if let Some(keys) = release.summary().keys {
+        output::line(&format!("new keys: {}", keys.describe(super::key_name()?)))?;
+    }
     Ok(exit::DONE)
 }

@@ -1,6 +1,6 @@
 //! `airlift pack` and `airlift resign`
 
-use super::signer;
+use super::{new_keys, signer};
 use crate::args::{Pack, Resign};
 use crate::exit;
 use crate::failure::Failure;
@@ -11,16 +11,18 @@ use std::io::Write as _;
 use std::path::Path;
 
 pub fn pack(args: Pack) -> Result<u8, Failure> {
-    if args.app.is_none() && args.files.is_none() {
+    if args.app.is_none() && args.files.is_none() && args.new_keys.new_release_key.is_empty() {
         return Err(Failure::usage(
             "a release carries an app (--app), files (--files), or both",
         ));
     }
     let key = signer::read(&args.key)?;
+    let new_keys = new_keys::read(&args.new_keys, &key, &args.product)?;
     let mut options = PackOptions::new(&args.product, args.sequence, &key);
     options.version = args.version.as_deref();
     options.chip = args.chip.as_deref();
     options.created = signer::created()?;
+    options.new_keys = new_keys;
     if let Some(path) = &args.app {
         let app = airlift_release::read_bounded(path, "app", u64::from(MAX_PART_SIZE))?;
         options.app = Some(app.into());
@@ -45,7 +47,11 @@ pub fn resign(args: Resign) -> Result<u8, Failure> {
     let key = signer::read(&args.key)?;
     let old = open_own(&args.release, &key)?;
     let created = signer::created()?;
-    let release = airlift_release::resign(&old, args.sequence, &key, created)?;
+    let product = &old.manifest().product;
+    let release = match new_keys::read(&args.new_keys, &key, product)? {
+        None => airlift_release::resign(&old, args.sequence, &key, created)?,
+        Some(keys) => airlift_release::resign_with_keys(&old, args.sequence, keys, &key, created)?,
+    };
     finish(&release, &args.output)
 }
 
@@ -77,6 +83,9 @@ fn finish(release: &Release, output: &Path) -> Result<u8, Failure> {
             kind.as_str(),
             output::size(part.size().into())
         ))?;
+    }
+    if let Some(keys) = release.summary().keys {
+        output::line(&format!("keys     {}", keys.describe(super::key_name()?)))?;
     }
     output::line(&format!(
         "file     {} ({})",

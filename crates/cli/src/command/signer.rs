@@ -34,6 +34,26 @@ pub fn read(signer: &Signer) -> Result<SigningKey, Failure> {
     Ok(SigningKey::from_pem(&pem, passphrase)?)
 }
 
+/// The passphrase of a key that is to be made: from its variable, or typed twice on a terminal.
+pub fn new_passphrase(args: &Passphrase) -> Result<Option<Zeroizing<String>>, Failure> {
+    let given = args.read()?;
+    if given.is_some() || !std::io::stdin().is_terminal() {
+        return Ok(given);
+    }
+    let ask = |prompt: &str| {
+        let asked = rpassword::prompt_password(prompt).map(Zeroizing::new);
+        asked.map_err(|e| Failure::new(ErrorCode::BadPassphrase, e.to_string()))
+    };
+    let first = ask("Passphrase: ")?;
+    if *ask("The same again: ")? != *first {
+        return Err(Failure::new(
+            ErrorCode::BadPassphrase,
+            "the two passphrases differ",
+        ));
+    }
+    Ok(Some(first))
+}
+
 /// Now, or `SOURCE_DATE_EPOCH` when it is set, in Unix seconds.
 pub fn created() -> Result<u64, Failure> {
     match std::env::var("SOURCE_DATE_EPOCH") {

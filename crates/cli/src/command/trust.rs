@@ -1,8 +1,11 @@
 //! Whom this host believes.
 
 use crate::failure::Failure;
+use airlift_app::dto::Key;
 use airlift_app::home::Home;
 use airlift_app::keys::{Keys, read_public};
+use airlift_app::store::Store;
+use airlift_discover::DeviceInfo;
 use airlift_wire::PublicKey;
 use std::path::Path;
 
@@ -14,6 +17,26 @@ pub fn trusted_keys() -> Result<Vec<PublicKey>, Failure> {
         return Ok(Vec::new());
     }
     Ok(Keys::new(Home::open(&root)?).trusted()?)
+}
+
+/// Every key that is known here; as [`trusted_keys`], it makes nothing.
+pub fn known_keys() -> Result<Vec<Key>, Failure> {
+    let root = Home::locate()?;
+    if !root.is_dir() {
+        return Ok(Vec::new());
+    }
+    Ok(Keys::new(Home::open(&root)?).list()?)
+}
+
+/// What the devices that were seen before said last; none when there is no list of them.
+pub async fn seen_devices() -> Result<Vec<DeviceInfo>, Failure> {
+    let root = Home::locate()?;
+    if !root.join("airlift.db").is_file() {
+        return Ok(Vec::new());
+    }
+    let store = Store::open(&Home::open(&root)?.database()).await?;
+    let remembered = store.remembered().await?.into_iter();
+    Ok(remembered.filter_map(|device| device.info).collect())
 }
 
 /// The key folders of `AIRLIFT_HOME`, made if they are not there.

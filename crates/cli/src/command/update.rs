@@ -2,20 +2,20 @@
 
 mod outcome;
 mod show;
-mod targets;
+pub(super) mod targets;
 
 use crate::args::Update;
 use crate::exit;
 use crate::failure::Failure;
 use crate::interrupt::Interrupts;
 use crate::output;
-use airlift_app::dto::{Event, Job};
+use airlift_app::dto::{Event, Job, Numbered};
 use airlift_app::{Airlift, RawLine};
 use airlift_wire::ErrorCode;
 use outcome::Outcome;
 use show::Show;
 use std::collections::BTreeMap;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub async fn run(args: Update) -> Result<u8, Failure> {
@@ -44,14 +44,39 @@ async fn update(app: &Airlift, args: &Update) -> Result<u8, Failure> {
         return Ok(exit::DONE);
     }
 
-    // Before the start, so that nothing is missed.
-    let mut events = app.subscribe();
-    let lines = app.raw_lines();
+    let listening = Listening::to(app);
     let ids = app.start_update(&devices, &release.id, args.retry).await?;
+    follow(app, ids, listening, interrupts, args.json).await
+}
+
+/// What jobs say. Made before they start, so that nothing is missed.
+pub(super) struct Listening {
+    events: Receiver<Numbered>,
+    lines: UnboundedReceiver<RawLine>,
+}
+
+impl Listening {
+    pub(super) fn to(app: &Airlift) -> Self {
+        Self {
+            events: app.subscribe(),
+            lines: app.raw_lines(),
+        }
+    }
+}
+
+/// Shows jobs until all of them have ended; the exit code says how.
+pub(super) async fn follow(
+    app: &Airlift,
+    ids: Vec<u32>,
+    listening: Listening,
+    mut interrupts: Interrupts,
+    json: bool,
+) -> Result<u8, Failure> {
+    let Listening { mut events, lines } = listening;
     let mut watch = Watch {
         jobs: ids.into_iter().map(|id| (id, None)).collect(),
         lines,
-        show: Show::new(args.json),
+        show: Show::new(json),
     };
     let mut interrupted = false;
     while watch.is_running() {

@@ -100,9 +100,59 @@ fn a_trusted_key_is_listed_once_with_what_it_can_do() {
         .nth(1)
         .expect("the id of the key");
     let [head, row] = <[&str; 2]>::try_from(list.lines().collect::<Vec<_>>()).expect("one key");
-    assert!(head.starts_with("ID ") && head.ends_with("SIGNS"), "{list}");
+    assert!(head.starts_with("ID ") && head.contains("SIGNS"), "{list}");
     let cells: Vec<_> = row.split_whitespace().collect();
     assert_eq!(cells, [id, "key", "yes", "no"]);
+}
+
+#[test]
+fn an_offline_key_is_encrypted_in_its_file_and_only_its_public_part_is_here() {
+    let desk = Desk::new();
+    std::fs::create_dir(desk.path("stick")).expect("a folder");
+    let make = "key offline stick/root.pem --passphrase-env PHRASE";
+    desk.run("key offline stick/root.pem").refused(2, "usage");
+    desk.run_with(make, &[("PHRASE", "short")])
+        .refused(2, "usage");
+    let inside = "key offline home/keys/root.pem --passphrase-env PHRASE";
+    desk.run_with(inside, &[("PHRASE", "correct horse")])
+        .refused(2, "usage");
+    assert!(!desk.exists("stick/root.pem"));
+    let made = desk
+        .run_with(make, &[("PHRASE", "correct horse")])
+        .succeeded();
+    assert!(
+        !made.out.contains("BEGIN") && made.out.contains("keeps no copy"),
+        "{}",
+        made.out
+    );
+    let text = String::from_utf8(desk.read("stick/root.pem")).expect("text");
+    assert!(text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----\n"));
+    assert!(desk.exists("stick/root.pub.pem") && !desk.exists("home/keys/root.pem"));
+    // Once more is refused, and nothing is overwritten.
+    desk.run_with(make, &[("PHRASE", "correct horse")])
+        .refused(1, "io");
+    assert_eq!(desk.read("stick/root.pem"), text.as_bytes());
+
+    let [key] = <[_; 1]>::try_from(desk.run("key list --json").succeeded().json()).expect("one");
+    let flags = ["trusted", "private", "encrypted", "offline"].map(|field| key[field] == true);
+    assert_eq!(
+        (flags, key["name"].as_str()),
+        ([true, false, false, true], Some("root"))
+    );
+    let id = key["id"].as_str().expect("an id");
+    let by_name = desk.run("key show root").succeeded().out;
+    assert!(
+        by_name.contains("offline: made here and kept elsewhere"),
+        "{by_name}"
+    );
+    assert!(by_name.contains("root of         no device"), "{by_name}");
+    for which in [id, "stick/root.pub.pem"] {
+        assert_eq!(
+            desk.run(&format!("key show {which}")).succeeded().out,
+            by_name
+        );
+    }
+    desk.run("key show nobody").refused(1, "bad_key");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The command line as scripts see it: arguments in; text, JSON and exit codes out.
 
+mod documented;
 mod keys;
 mod looking;
 mod packing;
+mod rotation;
 mod serving;
 mod support;
 mod updating;

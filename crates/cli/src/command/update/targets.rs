@@ -25,9 +25,21 @@ pub async fn find(app: &Airlift, release: &Release, args: &Update) -> Result<Vec
             .unwrap_or_default();
         return all(release, &app.devices(), current);
     }
-    let deadline = Instant::now() + args.wait;
+    named(app, &args.device, args.wait).await
+}
+
+/// The ids of devices that are named by id or address, each once.
+///
+/// # Errors
+/// `no_such_device` when one of them does not answer in time.
+pub async fn named(
+    app: &Airlift,
+    names: &[String],
+    wait: Duration,
+) -> Result<Vec<String>, Failure> {
+    let deadline = Instant::now() + wait;
     let mut ids = Vec::new();
-    for name in &args.device {
+    for name in names {
         let device = if is_address(name) {
             app.add_device(name).await?
         } else {
@@ -99,6 +111,7 @@ mod tests {
             files: Part::Any,
             size: 0,
             key_id: "k".into(),
+            keys: None,
             running_on: vec![],
         }
     }
@@ -122,12 +135,16 @@ mod tests {
             files_sha256: None,
             slots: vec![],
             trusts: vec![],
+            root: None,
+            release_keys: vec![],
             epoch: 1,
             bootloader_rollback: None,
             flash_size: 0,
             free_memory: None,
             uptime_ms: None,
             last_update: None,
+            freshness_required: false,
+            stale_offer: None,
             updater: "idle".into(),
             blocked: None,
             job: None,
