@@ -269,7 +269,7 @@ fn choose_version(asked: Option<&str>, offered: Option<String>) -> Result<String
     };
     if !is_version(&version) {
         return Err(Error::Usage(format!(
-            "a version is 1 to {MAX_VERSION} bytes of text without control characters"
+            "a version is 1 to {MAX_VERSION} bytes of text that can be shown in a line"
         )));
     }
     Ok(version)

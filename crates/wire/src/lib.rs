@@ -13,6 +13,7 @@
 //! | [`tar`] | the canonical tar of a `files` part |
 //! | [`partition`], [`otadata`], [`image`] | ESP-IDF's partition table, OTA data and app image |
 //! | [`state`] | the record that a device keeps: sequence, trust, last update |
+//! | [`text`] | what of a text people can be shown |
 //! | [`code`] | the stable error codes of device, command line and window |
 //!
 //! # A release, from the outside in
@@ -52,6 +53,7 @@ pub mod otadata;
 pub mod partition;
 pub mod state;
 pub mod tar;
+pub mod text;
 
 pub use code::ErrorCode;
 pub use digest::Digest;

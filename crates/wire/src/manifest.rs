@@ -4,7 +4,7 @@
 //! Manifest = { 0: 1,                    ; format
 //!              1: tstr,                 ; product, 1..64 bytes of [a-z0-9._-]
 //!              2: uint,                 ; chip: chip_id of the ESP image header; 0xFFFF = any, only without an app part
-//!              3: tstr,                 ; version shown to people, 1..64 bytes, no control characters
+//!              3: tstr,                 ; version shown to people, 1..64 bytes, printable
 //!              4: uint32,               ; sequence: grows with every release of a product
 //!              5: uint,                 ; created, Unix seconds
 //!              6: Part / digest / null, ; app: carried / the one that must already run / whatever runs
@@ -22,6 +22,7 @@ use crate::digest::Digest;
 use crate::index;
 use crate::keys::PublicKey;
 use crate::limits::{MAX_PART_SIZE, MAX_PRODUCT, MAX_RELEASE_KEYS, MAX_VERSION};
+use crate::text::is_printable;
 use core::fmt;
 
 /// The value of `chip` that fits every chip.
@@ -245,10 +246,10 @@ pub fn is_product(text: &str) -> bool {
             .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
 }
 
-/// Whether `text` is a version: 1 to 64 bytes without control characters, which could change what
-/// a terminal or a log shows.
+/// Whether `text` is a version: 1 to 64 bytes of [printable](is_printable) text, which cannot change
+/// what a terminal or a log shows.
 pub fn is_version(text: &str) -> bool {
-    (1..=MAX_VERSION).contains(&text.len()) && !text.chars().any(char::is_control)
+    (1..=MAX_VERSION).contains(&text.len()) && text.chars().all(is_printable)
 }
 
 impl<'a> Manifest<'a> {
@@ -563,10 +564,10 @@ mod tests {
     }
 
     #[test]
-    fn a_version_with_control_characters_is_refused_in_both_directions() {
+    fn a_version_that_cannot_be_shown_is_refused_in_both_directions() {
         let good = encoded(&small());
         let at = good.windows(5).position(|w| w == b"1.0.0").unwrap();
-        for bad in ["1\n0.0", "1\x1b[2m", "1.0.\0", "1.0\u{9b}"] {
+        for bad in ["1\n0.0", "1\x1b[2m", "1.0.\0", "1.0\u{9b}", "1.\u{202e}"] {
             let manifest = Manifest {
                 version: bad,
                 ..small()

@@ -30,6 +30,7 @@ use crate::digest::Digest;
 use crate::keys::PublicKey;
 use crate::limits::{MAX_DETAIL, MAX_NAME, MAX_PRODUCT, MAX_RELEASE_KEYS};
 use crate::manifest::{KeySet, is_product};
+use crate::text::is_printable;
 
 /// Bytes of a state record.
 pub const STATE_LEN: usize = 400;
@@ -311,6 +312,12 @@ impl State {
         if !is_product(product) {
             return None;
         }
+        // A name that cannot be shown is no reason to forget whom the device trusts.
+        let name = if name.chars().all(is_printable) {
+            name
+        } else {
+            ""
+        };
         Some(Self {
             counter: word(4),
             sequence: word(8),
@@ -470,6 +477,22 @@ mod tests {
         assert_eq!(newest([Some(state()), Some(old)]), Some((0, state())));
         assert_eq!(newest([None, Some(old)]), Some((1, old)));
         assert_eq!(newest([None, None]), None);
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_shown_is_none() {
+        for name in ["a\0b", "line\n", "left \u{202e}thgir"] {
+            let named = State {
+                name: Text::new(name),
+                ..state()
+            };
+            let read = State::decode(&named.encode()).unwrap();
+            let nameless = State {
+                name: Text::empty(),
+                ..state()
+            };
+            assert_eq!(read, nameless, "{name:?}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use std::marker::PhantomData;
 
+use airlift_wire::text::is_printable;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -26,7 +27,7 @@ pub(super) fn schema<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error
 
 pub(super) fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let text = bounded(from, MAX_NAME * CHAR)?;
-    if text.chars().count() > MAX_NAME || !text.chars().all(printable) {
+    if text.chars().count() > MAX_NAME || !text.chars().all(is_printable) {
         return Err(D::Error::custom(format!(
             "name: expected at most {MAX_NAME} printable characters"
         )));
@@ -75,14 +76,6 @@ pub(super) fn slots<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<SlotInfo>,
     Ok(slots)
 }
 
-/// What may be shown in a line of text: no control characters, no line ends, and none of the
-/// marks that change the direction of the text after them.
-pub(crate) fn printable(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' | '\u{feff}')
-}
-
 /// Text of at most `max` bytes.
 pub(super) fn bounded<'de, D: Deserializer<'de>>(from: D, max: usize) -> Result<String, D::Error> {
     struct Bounded(usize);
@@ -116,7 +109,7 @@ struct Rule {
 enum Letters {
     /// `a-z`, `0-9` and these; at least one.
     Word(&'static str),
-    /// Anything [`printable`].
+    /// Anything [printable](is_printable).
     Printable,
 }
 
@@ -170,7 +163,7 @@ impl Rule {
                 }
             }
             Letters::Printable => {
-                if !text.chars().all(printable) {
+                if !text.chars().all(is_printable) {
                     return Err(D::Error::custom(format!(
                         "{field}: expected printable characters"
                     )));
