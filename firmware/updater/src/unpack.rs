@@ -146,6 +146,10 @@ impl Unpacker {
             .ok_or(TarError::Path)?;
         self.at = match entry.kind {
             Kind::Folder => {
+                // In sorted order a file of that name has come before, though not always just before.
+                if files.read(path.as_str(), 0, &mut [0]).await.is_ok() {
+                    return Err(TarError::Order.into());
+                }
                 files.make_folder(path.as_str()).await?;
                 At::Header
             }

@@ -33,7 +33,7 @@ mod scheduler;
 
 pub use bench::{Bench, DEVICE, HOST};
 pub use client::{Answer, Client, Lines};
-pub use host::{Fate, Piece, ReleaseHost, Request};
+pub use host::{Fate, Piece, ReleaseHost, Request, Step};
 pub use network::{Interface, MemoryConnection, MemoryListener, Network};
 pub use sample::sample_app;
 pub use scheduler::{Scheduler, Stalled, TaskId};

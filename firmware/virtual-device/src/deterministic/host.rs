@@ -13,6 +13,7 @@ use std::future::pending;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// Bytes that are sent at once.
 const PIECE: usize = 4096;
@@ -49,7 +50,29 @@ pub enum Fate {
     Stall,
 }
 
+/// What a host does on a connection in place of the right answer, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Sends these bytes.
+    Send(Vec<u8>),
+    /// Sends these bytes again and again for as long as anybody takes them, a thousand times a
+    /// second.
+    Repeat(Vec<u8>),
+    /// Sends these bytes one at a time, each after a pause.
+    Drip(Vec<u8>, Duration),
+    /// Keeps the connection open and sends nothing more.
+    Stall,
+    /// Ends the connection; what was sent arrives.
+    Close,
+    /// Breaks the connection; what is on its way is lost.
+    Reset,
+}
+
+/// A thousand times a second: time must pass, or a device that never has enough would never end.
+const REPEAT_EVERY: Duration = Duration::from_millis(1);
+
 type Tamper = Box<dyn FnMut(Piece<'_>, &mut Vec<u8>) -> Fate>;
+type Script = Box<dyn FnMut(&Request, &Bytes) -> Option<Vec<Step>>>;
 
 /// Serves releases as the design says. Clones are the same host.
 #[derive(Clone, Default)]
@@ -62,6 +85,7 @@ struct State {
     sent: BTreeMap<String, u64>,
     pieces: u64,
     tamper: Option<Tamper>,
+    script: Option<Script>,
 }
 
 impl ReleaseHost {
@@ -95,6 +119,18 @@ impl ReleaseHost {
         self.0.borrow_mut().tamper = None;
     }
 
+    /// From now on, answers a request for a resource with these steps, or as it should with `None`.
+    /// Unless it ends with [`Step::Stall`], [`Step::Close`] or [`Step::Reset`], the connection then
+    /// waits for the next request.
+    pub fn set_script(&self, script: impl FnMut(&Request, &Bytes) -> Option<Vec<Step>> + 'static) {
+        self.0.borrow_mut().script = Some(Box::new(script));
+    }
+
+    /// Answers everything as it should.
+    pub fn clear_script(&self) {
+        self.0.borrow_mut().script = None;
+    }
+
     /// Requests that were answered, in order.
     pub fn requests(&self) -> Vec<Request> {
         self.0.borrow().requests.clone()
@@ -121,16 +157,20 @@ impl ReleaseHost {
         scheduler.spawn(async move {
             loop {
                 let (mut connection, _) = listener.accept().await;
-                let host = host.clone();
+                let (host, scheduler) = (host.clone(), own.clone());
                 own.spawn(async move {
                     // A client that goes away concerns nobody.
-                    let _ = host.answer_all(&mut connection).await;
+                    let _ = host.answer_all(&mut connection, &scheduler).await;
                 });
             }
         });
     }
 
-    async fn answer_all(&self, connection: &mut MemoryConnection) -> Result<(), NetError> {
+    async fn answer_all(
+        &self,
+        connection: &mut MemoryConnection,
+        scheduler: &Scheduler,
+    ) -> Result<(), NetError> {
         let mut pending_bytes = Vec::new();
         loop {
             let end = loop {
@@ -147,11 +187,16 @@ impl ReleaseHost {
             };
             let head: Vec<u8> = pending_bytes.drain(..end).collect();
             let head = String::from_utf8(head).map_err(|_| NetError)?;
-            self.answer(connection, &head).await?;
+            self.answer(connection, &head, scheduler).await?;
         }
     }
 
-    async fn answer(&self, connection: &mut MemoryConnection, head: &str) -> Result<(), NetError> {
+    async fn answer(
+        &self,
+        connection: &mut MemoryConnection,
+        head: &str,
+        scheduler: &Scheduler,
+    ) -> Result<(), NetError> {
         let mut lines = head.split("\r\n");
         let path = lines.next().and_then(|line| line.split(' ').nth(1));
         let path = path.ok_or(NetError)?.to_owned();
@@ -164,10 +209,18 @@ impl ReleaseHost {
             let missing = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
             return connection.write_all(missing).await;
         };
-        self.0.borrow_mut().requests.push(Request {
+        let request = Request {
             path: path.clone(),
             range: range.clone(),
-        });
+        };
+        let steps = match &mut self.0.borrow_mut().script {
+            Some(script) => script(&request, &bytes),
+            None => None,
+        };
+        self.0.borrow_mut().requests.push(request);
+        if let Some(steps) = steps {
+            return play(steps, connection, scheduler).await;
+        }
         let total = bytes.len();
         let (range, head) = match range {
             Some(range) if range.start < range.end && range.end <= total => {
@@ -221,4 +274,33 @@ impl ReleaseHost {
             None => Fate::Send,
         }
     }
+}
+
+async fn play(
+    steps: Vec<Step>,
+    connection: &mut MemoryConnection,
+    scheduler: &Scheduler,
+) -> Result<(), NetError> {
+    for step in steps {
+        match step {
+            Step::Send(bytes) => connection.write_all(&bytes).await?,
+            Step::Repeat(bytes) => loop {
+                connection.write_all(&bytes).await?;
+                scheduler.sleep(REPEAT_EVERY).await;
+            },
+            Step::Drip(bytes, pause) => {
+                for byte in bytes {
+                    scheduler.sleep(pause).await;
+                    connection.write_all(&[byte]).await?;
+                }
+            }
+            Step::Stall => return pending().await,
+            Step::Close => return Err(NetError),
+            Step::Reset => {
+                connection.reset();
+                return Err(NetError);
+            }
+        }
+    }
+    Ok(())
 }

@@ -21,8 +21,9 @@ pub const PRODUCT: &str = "device-test";
 /// 25 chunks, the last one short.
 pub const APP_LEN: usize = 100_000;
 
-const ROOT: [u8; 32] = [1; 32];
-const RELEASE: [u8; 32] = [2; 32];
+/// What the private keys are made of.
+pub const ROOT: [u8; 32] = [1; 32];
+pub const RELEASE: [u8; 32] = [2; 32];
 
 /// The key that signs releases.
 pub fn key() -> SigningKey {
