@@ -55,7 +55,8 @@
 //! # Power cuts
 //!
 //! littlefs is copy on write: after a cut at any operation the last [`sync`](FileSystem::sync)ed
-//! content of every file is there. What is appended is not visible, also not to
+//! content of every file is there. That takes cells for granted that read the same each time; what a cut
+//! leaves need not, so call [`settle`] before mounting. What is appended is not visible, also not to
 //! [`read_at`](FileSystem::read_at), before `sync` or `close`.
 //!
 //! # Non-goals
@@ -80,12 +81,14 @@ mod error;
 mod fs;
 mod path;
 mod raw;
+mod settle;
 mod storage;
 
 pub use device::{BlockDevice, IoError};
 pub use entry::{DirEntry, Kind, Metadata};
 pub use error::Error;
 pub use fs::FileSystem;
+pub use settle::settle;
 pub use storage::Storage;
 
 /// Bytes in a block: what one erase sets to ones.

@@ -135,7 +135,10 @@ impl<'s, C: Pace> ChipFiles<'s, C> {
                 spent: Rc::clone(&spent),
                 ..Vfs::new(nor.clone(), partition, timing)
             };
-            FileSystem::mount(storage, vfs, Vfs::geometry(partition)).ok()
+            // Power may have gone while the metadata was written.
+            let (mut vfs, geometry) = (vfs, Vfs::geometry(partition));
+            airlift_littlefs::settle(&mut vfs, geometry, &mut [0; SECTOR_SIZE as usize]).ok()?;
+            FileSystem::mount(storage, vfs, geometry).ok()
         });
         Self {
             fs,
@@ -151,11 +154,12 @@ impl<'s, C: Pace> ChipFiles<'s, C> {
         &mut self,
         operation: impl FnOnce(&mut FileSystem<'s, Vfs>) -> Result<T, Error>,
     ) -> Result<T, FilesError> {
-        let fs = self.fs.as_mut().ok_or(FilesError::Broken)?;
-        let result = operation(fs);
+        let result = self.fs.as_mut().map(operation);
+        // Also when it went while the file system was mounted.
         if !self.nor.is_powered() {
             return self.power.cut().await;
         }
+        let result = result.ok_or(FilesError::Broken)?;
         self.pacer.spend(self.spent.take()).await;
         result.map_err(|error| match error {
             Error::NoEntry => FilesError::NotFound,

@@ -1,7 +1,7 @@
 //! littlefs on NOR flash whose power goes before, in and after every erase and write.
 
 use airlift_littlefs::{
-    BlockDevice, DirEntry, DiskVersion, Error, FileSystem, Geometry, IoError, Storage,
+    BlockDevice, DirEntry, DiskVersion, Error, FileSystem, Geometry, IoError, Storage, settle,
 };
 use airlift_virtual_device::nor::{AtChange, NorError, NorFlash, SharedNor, Verdict};
 
@@ -70,6 +70,7 @@ fn update(fs: &mut Fs<'_>, content: &[u8]) -> Result<(), Error> {
 /// After the cut: old or new, nothing else there that was not asked for, and fit for work.
 fn check(nor: &SharedNor, old: &[u8], new: &[u8]) -> Result<(), Error> {
     let mut storage = Storage::new();
+    settle(&mut Partition(nor.clone()), GEOMETRY, &mut [0; 4096])?;
     let mut fs = FileSystem::mount(&mut storage, Partition(nor.clone()), GEOMETRY)?;
     let found = read(&mut fs, "main.py")?;
     assert!(found == old || found == new);
@@ -124,6 +125,14 @@ fn a_file_system_survives_a_torn_operation_anywhere() {
                 },
                 Verdict::Tear {
                     permille: 800,
+                    seed: change,
+                },
+                Verdict::Unsettle {
+                    permille: 500,
+                    seed: change,
+                },
+                Verdict::Unsettle {
+                    permille: 999,
                     seed: change,
                 },
                 Verdict::CutAfter,
