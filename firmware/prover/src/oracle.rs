@@ -354,7 +354,12 @@ impl<'w> Oracle<'w> {
     /// An entry that selects the target stands only for a whole goal.
     fn check_entries(&self, entries: &[Entry; 2], in_target: Option<usize>) -> Checked {
         for entry in entries {
-            if self.entries.contains(entry) || !entry.is_selectable() {
+            // What selected the target before may go from *new* to *pending*.
+            let was_there = |before: &Entry| {
+                before.sequence == entry.sequence
+                    && (before.state == entry.state || entry.state == ImageState::PendingVerify)
+            };
+            if !entry.is_selectable() || self.entries.iter().any(was_there) {
                 continue;
             }
             if self.selects_target(entry) {
