@@ -41,6 +41,7 @@ pub(crate) fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static 
         import_key,
         export_public_key,
         save_key_copy,
+        unlock_key,
         new_offline_key,
         plan_key_change,
         change_keys,
@@ -177,6 +178,11 @@ async fn export_public_key(app: App<'_>, id: String, path: PathBuf) -> Answer<()
 #[tauri::command]
 async fn save_key_copy(app: App<'_>, id: String, path: PathBuf) -> Answer<()> {
     app.save_key_copy(&id, &path).await.map_err(info)
+}
+
+#[tauri::command]
+async fn unlock_key(app: App<'_>, id: String, passphrase: Secret) -> Answer<Key> {
+    app.unlock_key(&id, &passphrase).await.map_err(info)
 }
 
 #[tauri::command]

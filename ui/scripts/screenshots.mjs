@@ -32,6 +32,8 @@ const STATES = [
   'updating',
   'done',
   'rolled-back',
+  'fails-check',
+  'stale',
   'failed',
   'flash-fault',
   'offline',

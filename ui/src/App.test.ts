@@ -195,6 +195,92 @@ describe('a row', () => {
   });
 });
 
+describe('a device that was offered an old release', () => {
+  const SAID =
+    '10.0.0.66 offered it 1.0.0 (sequence 1) although 1.1.0 (sequence 2) is the newest. It was refused.';
+
+  function offered() {
+    const world = smallWorld();
+    const [kitchen] = world.devices;
+    if (!kitchen) throw new Error('no kitchen');
+    kitchen.staleOffer = {
+      release: 'ab'.repeat(32),
+      offered: 1,
+      offeredVersion: '1.0.0',
+      newest: 2,
+      newestVersion: '1.1.0',
+      by: '10.0.0.66',
+      sentence: SAID,
+    };
+    return { world, kitchen };
+  }
+
+  it('says so in its row, and who and what in its details', async () => {
+    const win = await openWindow(offered().world);
+    expect(all(T.deviceStale)).toHaveLength(1);
+    expect(row('kitchen').textContent).toContain(SAID);
+    await click(win, row('kitchen'));
+    expect(text(T.staleOffer)).toContain(SAID);
+    expect(text(T.staleOffer)).toContain('If 10.0.0.66 is a computer of yours');
+    expect(await faults()).toEqual([]);
+    await click(win, row('porch'));
+    expect(there(T.staleOffer)).toBe(false);
+  });
+
+  it('waits for a key with a passphrase, which can be opened there', async () => {
+    const { world, kitchen } = offered();
+    kitchen.freshnessRequired = true;
+    kitchen.blocked = {
+      code: 'freshness_required',
+      message: 'device kitchen takes a release only with a signed statement',
+      help: 'Open the key.',
+    };
+    for (const key of world.keys) key.needsPassphrase = true;
+    const win = await openWindow(world);
+    expect(row('kitchen').textContent).toContain('key not open');
+    await click(win, row('kitchen'));
+    await click(win, find(T.openKey));
+    await win.user.type(find(T.unlockPassphrase), 'wrong');
+    await click(win, find(T.unlockSubmit));
+    expect(text(T.errorCode)).toContain('bad_passphrase');
+    await win.user.type(find(T.unlockPassphrase), 'right');
+    await click(win, find(T.unlockSubmit));
+    expect(there(T.unlockKey)).toBe(false);
+    expect(row('kitchen').dataset['offer']).toBe('update');
+    expect(JSON.stringify(win.backend.calls)).not.toContain('right');
+  });
+});
+
+describe('a new version that did not stay', () => {
+  it.each([
+    ['health_check', 'sensor missing', 'its own check failed: “sensor missing”'],
+    ['not_confirmed', 'waits for the pump', 'it did not confirm in time: “waits for the pump”'],
+    ['no_network', 'no address', 'it did not reach the network: “no address”'],
+    ['watchdog', null, 'it hung or did not confirm in time, and the watchdog reset it'],
+    ['panic', null, 'its program panicked'],
+    ['gremlins', null, 'it did not confirm, and the device did not say why'],
+  ])('says why in its device: %s', async (cause, detail, words) => {
+    const world = smallWorld();
+    const [kitchen] = world.devices;
+    if (!kitchen) throw new Error('no kitchen');
+    kitchen.lastUpdate = { release: NEWER.id, end: 'rolled_back', cause, detail, boots: 1 };
+    const win = await openWindow(world);
+    await click(win, row('kitchen'));
+    expect(text(T.deviceCause)).toContain(
+      `1.1.0 was on trial, and ${words}. The device went back to 1.0.0.`,
+    );
+  });
+
+  it('says why in its job', async () => {
+    const win = await openWindow(behave(smallWorld(), 'kitchen', { fault: 'fails_check' }));
+    await click(win, within(row('kitchen')).getByTestId(T.deviceUpdate));
+    for (let n = 0; n < 60; n += 1) await win.pass(1000);
+    expect(text(T.jobSummary)).toBe(
+      'Went back to 1.0.0. 1.1.0 was on trial, and its own check said “sensor missing”.',
+    );
+  });
+});
+
 describe('the keyboard', () => {
   it('moves, checks, updates and reaches the details', async () => {
     const win = await openWindow(smallWorld());

@@ -73,6 +73,25 @@ export const dayTime = (seconds: number, now: number): string =>
 export const shortHash = (hash: string, ends = 4): string =>
   hash.length <= ends * 2 + 1 ? hash : `${hash.slice(0, ends)}…${hash.slice(-ends)}`;
 
+const CAUSES: Record<string, string> = {
+  watchdog: 'it hung or did not confirm in time, and the watchdog reset it',
+  not_confirmed: 'it did not confirm in time',
+  health_check: 'its own check failed',
+  no_network: 'it did not reach the network',
+  panic: 'its program panicked',
+  brownout: 'the supply voltage dropped',
+  image_refused: 'the bootloader refused its image',
+  interrupted: 'the switch was interrupted before it ran',
+  power_on: 'the power was cut during its trial',
+  software: 'it restarted before it had confirmed',
+};
+
+/** Why a new version did not stay, in words; with what its own check said. */
+export function cause(update: { cause: string; detail: string | null }): string {
+  const words = CAUSES[update.cause] ?? 'it did not confirm, and the device did not say why';
+  return update.detail ? `${words}: “${update.detail}”` : words;
+}
+
 /** `1 device`, `2 devices`. */
 export const plural = (n: number, one: string, many = `${one}s`): string =>
   `${count(n)} ${n === 1 ? one : many}`;

@@ -43,6 +43,13 @@ export const T = {
   hashMatch: 'hash-match',
   deviceDetails: 'device-details',
   forgetDevice: 'forget-device',
+  deviceStale: 'device-stale',
+  staleOffer: 'stale-offer',
+  deviceCause: 'device-cause',
+  openKey: 'open-key',
+  unlockKey: 'unlock-key',
+  unlockPassphrase: 'unlock-passphrase',
+  unlockSubmit: 'unlock-submit',
 
   dropOverlay: 'drop-overlay',
   dropSentence: 'drop-sentence',

@@ -20,6 +20,7 @@ export const COMMANDS = [
   'import_key',
   'export_public_key',
   'save_key_copy',
+  'unlock_key',
   'new_offline_key',
   'plan_key_change',
   'change_keys',

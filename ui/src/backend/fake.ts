@@ -344,6 +344,21 @@ export class FakeBackend implements Backend {
     this.#key(id);
   }
 
+  async unlockKey(id: string, passphrase: string): Promise<Key> {
+    this.calls.push(['unlockKey', id]);
+    const key = this.#key(id);
+    if (passphrase === 'wrong') {
+      throw fail('bad_passphrase', 'the passphrase does not open the key', 'Type it again.');
+    }
+    for (const device of this.#world.devices) {
+      if (device.blocked?.code !== 'freshness_required') continue;
+      if (!device.trusts.includes(id)) continue;
+      device.blocked = null;
+      this.emit({ kind: 'device', data: device });
+    }
+    return key;
+  }
+
   async newOfflineKey({ name, path, passphrase }: NewOfflineKey): Promise<Key> {
     this.calls.push(['newOfflineKey', name, path]);
     if (passphrase.length < 8) {
@@ -553,12 +568,19 @@ export class FakeBackend implements Backend {
       }
     }
     const end = job.end ?? 'failed';
-    const cause = end === 'rolled_back' ? 'watchdog' : 'none';
+    const said = job.summary.includes('sensor missing');
+    const cause = end !== 'rolled_back' ? 'none' : said ? 'health_check' : 'watchdog';
     Object.assign(device, {
       job: null,
       updater: 'idle',
       lastSeen: now,
-      lastUpdate: { release: release.id, end, cause, detail: null, boots: 1 },
+      lastUpdate: {
+        release: release.id,
+        end,
+        cause,
+        detail: said ? 'sensor missing' : null,
+        boots: 1,
+      },
     });
     const sum = (pick: 'kept' | 'fetched' | 'refused') =>
       job.parts.reduce((total, part) => total + part[pick], 0);

@@ -51,6 +51,7 @@ const CALLS: [Command, (backend: Backend) => Promise<unknown>, Record<string, un
   ['new_key', (b) => b.newKey('n', null), { name: 'n', passphrase: null }],
   ['import_key', (b) => b.importKey('/k', 'p'), { path: '/k', passphrase: 'p' }],
   ['export_public_key', (b) => b.exportPublicKey('k', '/o'), { id: 'k', path: '/o' }],
+  ['unlock_key', (b) => b.unlockKey('k', 'p'), { id: 'k', passphrase: 'p' }],
   ['save_key_copy', (b) => b.saveKeyCopy('k', '/o'), { id: 'k', path: '/o' }],
   ['history', (b) => b.history(), {}],
   ['export_history', (b) => b.exportHistory('/o'), { path: '/o' }],

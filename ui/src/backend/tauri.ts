@@ -71,6 +71,7 @@ export function tauriBackend(): Backend {
     importKey: (path, passphrase) => call('import_key', { path, passphrase }),
     exportPublicKey: (id, path) => call('export_public_key', { id, path }),
     saveKeyCopy: (id, path) => call('save_key_copy', { id, path }),
+    unlockKey: (id, passphrase) => call('unlock_key', { id, passphrase }),
     newOfflineKey: (form) => call('new_offline_key', { form }),
     planKeyChange: (devices) => call('plan_key_change', { devices }),
     changeKeys: (form) => call('change_keys', { form }),

@@ -80,6 +80,8 @@ export interface Backend {
   exportPublicKey(id: string, path: string): Promise<void>;
   /** Copies the private key file, as it is, to a place of the user's choice. */
   saveKeyCopy(id: string, path: string): Promise<void>;
+  /** Opens a key with a passphrase until the app ends, to state which release is the newest. */
+  unlockKey(id: string, passphrase: string): Promise<Key>;
   /** Makes a key whose private part goes to a file and stays nowhere else. */
   newOfflineKey(form: NewOfflineKey): Promise<Key>;
   /** What it takes to change the keys of these devices. */

@@ -30,6 +30,7 @@ const BLOCKED: Record<string, string> = {
   trial_running: 'trial running',
   busy: 'busy',
   bad_layout: 'no update slots',
+  freshness_required: 'key not open',
   bad_request: 'same id twice',
 };
 

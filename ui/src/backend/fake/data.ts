@@ -128,7 +128,7 @@ export interface Behaviour {
   /** One fetched chunk in so many arrives damaged; 0: none. */
   refuseEvery: number;
   /** What goes wrong, if anything. */
-  fault: 'none' | 'never_confirms' | 'host_unreachable' | 'flash_fault';
+  fault: 'none' | 'never_confirms' | 'fails_check' | 'host_unreachable' | 'flash_fault';
   /** Chunks of the app that the target slot holds already. */
   kept: number;
 }

@@ -256,20 +256,21 @@ export class FakeJob {
 
   #confirm(now: number): void {
     const { job } = this;
-    if (this.#behaviour.fault === 'never_confirms') {
+    const { fault } = this.#behaviour;
+    if (fault === 'never_confirms' || fault === 'fails_check') {
       if (this.#phaseSteps < 30) return;
+      const why =
+        fault === 'fails_check'
+          ? 'its own check said “sensor missing”'
+          : 'it hung or did not confirm in time (reset reason: watchdog)';
+      const summary = `Went back to ${job.fromVersion}. ${job.toVersion} was on trial, and ${why}.`;
       const error: ErrorInfo = {
         code: 'rolled_back',
-        message: `${job.toVersion} did not confirm within 30 s (reset reason: watchdog)`,
+        message: summary,
         help: "Look at the device's log for why the new version did not confirm.",
       };
-      this.#say('boot guard: trial died, cause watchdog; went back');
-      this.#end(
-        'rolled_back',
-        error,
-        `Went back to ${job.fromVersion}. ${job.toVersion} was on trial, and it hung or did not confirm in time (reset reason: watchdog).`,
-        now,
-      );
+      this.#say('boot guard: trial died; went back');
+      this.#end('rolled_back', error, summary, now);
       return;
     }
     if (this.#phaseSteps < 30) return;

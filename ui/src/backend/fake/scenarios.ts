@@ -91,6 +91,49 @@ export const SCENARIOS: Record<string, Scenario> = {
   updating: updating('shed', 16_600, { refuseEvery: 60, kept: 41 }, ['porch']),
   done: updating('shed', 40_000, { refuseEvery: 120, kept: 41, speed: 4 }, ['porch']),
   'rolled-back': updating('shed', 40_000, { speed: 4, fault: 'never_confirms' }),
+  'fails-check': updating('shed', 40_000, { speed: 4, fault: 'fails_check' }),
+  /** Somebody offers an old release to a device that wants to be told the newest. */
+  stale: {
+    world() {
+      const world = workshop();
+      const device = world.devices.find(({ name }) => name === 'porch');
+      const [newest, , , old] = world.releases;
+      if (!device || !newest || !old) return world;
+      Object.assign(device, {
+        freshnessRequired: true,
+        blocked: {
+          code: 'freshness_required',
+          message:
+            'device porch takes a release only with a signed statement that it is the newest, and none of its keys is open on this computer',
+          help: 'Send it from a computer that holds a key the device trusts, with its passphrase if it has one.',
+        },
+        staleOffer: {
+          release: old.id,
+          offered: old.sequence,
+          offeredVersion: old.version,
+          newest: newest.sequence,
+          newestVersion: newest.version,
+          by: '10.0.0.66',
+          sentence: `10.0.0.66 offered it ${old.version} (sequence ${old.sequence}) although ${newest.version} (sequence ${newest.sequence}) is the newest. It was refused.`,
+        },
+        lastUpdate: {
+          release: newest.id,
+          end: 'rolled_back',
+          cause: 'health_check',
+          detail: 'sensor missing',
+          boots: 1,
+        },
+      });
+      for (const key of world.keys) {
+        if (key.id === device.trusts[0]) key.needsPassphrase = true;
+      }
+      return world;
+    },
+    act(stage) {
+      pickDemo(stage);
+      stage.devices.active = idOf(stage.app, 'porch');
+    },
+  },
   failed: updating('shed', 40_000, { fault: 'host_unreachable' }),
   'flash-fault': updating('shed', 40_000, { speed: 4, fault: 'flash_fault' }),
   offline: {
