@@ -30,8 +30,8 @@ use embassy_sync::pubsub::PubSubChannel;
 use embassy_sync::signal::Signal;
 use freshness::Freshness;
 
-/// Events that a slow reader may be behind.
-const EVENT_QUEUE: usize = 32;
+/// Events that a slow reader may be behind: four chunks.
+const EVENT_QUEUE: usize = 8;
 /// Connections that may watch a job at once.
 pub const MAX_WATCHERS: usize = 4;
 /// How long a job waits for a slow watcher before that one loses lines.

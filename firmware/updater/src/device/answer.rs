@@ -43,16 +43,23 @@ pub(super) async fn send<C: Connection>(
     status: &str,
     body: &[u8],
 ) -> Result<(), NetError> {
+    send_head(connection, status, body.len()).await?;
+    connection.write_all(body).await
+}
+
+pub(super) async fn send_head<C: Connection>(
+    connection: &mut C,
+    status: &str,
+    len: usize,
+) -> Result<(), NetError> {
     let mut head = Fixed::<192>::new();
-    let len = body.len();
     write!(
         head,
         "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len}\r\n\
          Cache-Control: no-store\r\nConnection: close\r\n\r\n"
     )
     .map_err(|_| NetError)?;
-    connection.write_all(head.bytes()).await?;
-    connection.write_all(body).await
+    connection.write_all(head.bytes()).await
 }
 
 pub(super) async fn error<C: Connection>(

@@ -1,7 +1,7 @@
 //! The device's HTTP API (RFC 9112): one request a connection.
 
-use super::answer::{Refusal, busy, error, line, refuse, send, stream_head};
-use super::json::{Fixed, Json};
+use super::answer::{Refusal, busy, error, line, refuse, send, send_head, stream_head};
+use super::json::{Fixed, Json, Measure, Window};
 use super::request::{MAX_REQUEST_HEAD, Method, Request, host_of, read_head};
 use super::{Device, FRESH_MS, Status};
 use crate::Failure;
@@ -17,9 +17,6 @@ use embassy_sync::pubsub::WaitResult;
 const REQUEST_MS: u32 = 5_000;
 /// How long a client may take to read what is written to it at once.
 const WRITE_MS: u32 = 5_000;
-/// Longest body that the device writes at once: `GET /v1/device` with texts of the greatest length, all
-/// of it escaped.
-const MAX_ANSWER: usize = 4096;
 
 const MALFORMED: Refusal = refuse(
     "400 Bad Request",
@@ -70,40 +67,48 @@ impl Device {
         clock: &impl Clock,
         free_memory: u32,
     ) -> Result<(), NetError> {
+        match self.route(connection, peer, clock, free_memory).await? {
+            Ok(()) => Ok(()),
+            Err(refusal) => error(connection, refusal).await,
+        }
+    }
+
+    async fn route<C: Connection>(
+        &self,
+        connection: &mut C,
+        peer: SocketAddr,
+        clock: &impl Clock,
+        free_memory: u32,
+    ) -> Result<Result<(), Refusal>, NetError> {
         let mut head = [0; MAX_REQUEST_HEAD];
         let read = within(clock, REQUEST_MS, read_head(connection, &mut head)).await;
         let Some((head_len, filled)) = read.ok_or(NetError)?? else {
-            return error(connection, MALFORMED).await;
+            return Ok(Err(MALFORMED));
         };
         let Some(request) = Request::parse(&head[..head_len]) else {
-            return error(connection, MALFORMED).await;
+            return Ok(Err(MALFORMED));
         };
         if request.has_origin {
             let message = "requests from web pages are refused";
-            let refusal = refuse("403 Forbidden", ErrorCode::BadRequest, message);
-            return error(connection, refusal).await;
+            return Ok(Err(refuse("403 Forbidden", ErrorCode::BadRequest, message)));
+        }
+        if request.method == Method::Get && request.path == "/v1/device" {
+            // The answer takes the place of the request.
+            let described = self.device(connection, clock, free_memory, &mut head);
+            return described.await.map(Ok);
         }
         // A connection has one request: what comes behind its content is nobody's.
         let early = &head[head_len..filled];
         let early = &early[..early.len().min(request.content_length.unwrap_or(0))];
         match (&request.method, request.path) {
-            (Method::Get, "/v1/device") => self.device(connection, clock, free_memory).await,
             (Method::Get, "/v1/nonce") => self.nonce(connection, clock).await,
             (Method::Post, "/v1/freshness") => {
-                match self.statement(connection, &request, early, clock).await? {
-                    Ok(()) => Ok(()),
-                    Err(refusal) => error(connection, refusal).await,
-                }
+                self.statement(connection, &request, early, clock).await
             }
             (Method::Post, "/v1/update/cancel") => self.cancel_request(connection, &request).await,
             (Method::Post, "/v1/update") => {
-                match self
-                    .update_request(connection, &request, early, peer, clock)
-                    .await?
-                {
-                    Ok(()) => Ok(()),
-                    Err(refusal) => error(connection, refusal).await,
-                }
+                self.update_request(connection, &request, early, peer, clock)
+                    .await
             }
             (
                 _,
@@ -111,55 +116,79 @@ impl Device {
             ) => {
                 let message = "the method is not allowed here";
                 let status = "405 Method Not Allowed";
-                error(connection, refuse(status, ErrorCode::BadRequest, message)).await
+                Ok(Err(refuse(status, ErrorCode::BadRequest, message)))
             }
             _ => {
                 let message = "there is nothing at this address";
-                error(
-                    connection,
-                    refuse("404 Not Found", ErrorCode::BadRequest, message),
-                )
-                .await
+                Ok(Err(refuse("404 Not Found", ErrorCode::BadRequest, message)))
             }
         }
     }
 
+    /// Sends what the device says of itself, piece by piece: all of it never is in memory. Each piece
+    /// is cut out of the whole text, which is written anew for it.
     async fn device<C: Connection>(
         &self,
         connection: &mut C,
         clock: &impl Clock,
         free_memory: u32,
+        piece: &mut [u8; MAX_REQUEST_HEAD],
     ) -> Result<(), NetError> {
-        let mut body = Fixed::<MAX_ANSWER>::new();
-        let written = (|| {
-            let info = self.info.borrow();
-            let job = self.job.borrow();
-            let mut json = Json(&mut body);
-            info.write_json(&mut json)?;
-            json.raw(",\"updater\":{\"state\":")?;
-            if job.status == Status::Running {
-                json.raw("\"updating\",\"release\":")?;
-                json.digest(Some(job.release))?;
-                json.format(format_args!(",\"by\":\"{}\"}}", job.by.ip()))?;
-            } else {
-                json.raw(if info.trial {
-                    "\"trial\"}"
-                } else {
-                    "\"idle\"}"
-                })?;
+        let now_ms = clock.now_ms();
+        let whole = self.describe(piece, 0, now_ms, free_memory)?;
+        send_head(connection, "200 OK", whole.len).await?;
+        let mut at = 0;
+        while at < whole.len {
+            // Half of one answer and half of another is neither.
+            if self.describe(piece, at, now_ms, free_memory)? != whole {
+                return Err(NetError);
             }
-            let now = clock.now_ms();
-            self.freshness_json(info.freshness_required, now, &mut json)?;
-            json.format(format_args!(
-                ",\"uptime_ms\":{now},\"free_memory\":{free_memory}}}"
-            ))
-        })();
-        if written.is_err() {
-            let message = "the answer does not fit its buffer";
-            let status = "500 Internal Server Error";
-            return error(connection, refuse(status, ErrorCode::Internal, message)).await;
+            let n = (whole.len - at).min(piece.len());
+            connection.write_all(&piece[..n]).await?;
+            at += n;
         }
-        send(connection, "200 OK", body.bytes()).await
+        Ok(())
+    }
+
+    /// Writes what the device says of itself, of which the bytes from `start` on land in `piece`.
+    fn describe(
+        &self,
+        piece: &mut [u8],
+        start: usize,
+        now_ms: u64,
+        free_memory: u32,
+    ) -> Result<Measure, NetError> {
+        let mut window = Window::new(piece, start);
+        self.write_json(&mut Json(&mut window), now_ms, free_memory)
+            .map_err(|_| NetError)?;
+        Ok(window.measure)
+    }
+
+    fn write_json<W: core::fmt::Write>(
+        &self,
+        json: &mut Json<'_, W>,
+        now_ms: u64,
+        free_memory: u32,
+    ) -> core::fmt::Result {
+        let info = self.info.borrow();
+        let job = self.job.borrow();
+        info.write_json(json)?;
+        json.raw(",\"updater\":{\"state\":")?;
+        if job.status == Status::Running {
+            json.raw("\"updating\",\"release\":")?;
+            json.digest(Some(job.release))?;
+            json.format(format_args!(",\"by\":\"{}\"}}", job.by.ip()))?;
+        } else {
+            json.raw(if info.trial {
+                "\"trial\"}"
+            } else {
+                "\"idle\"}"
+            })?;
+        }
+        self.freshness_json(info.freshness_required, now_ms, json)?;
+        json.format(format_args!(
+            ",\"uptime_ms\":{now_ms},\"free_memory\":{free_memory}}}"
+        ))
     }
 
     /// What is known of the newest release, and the last offer that was refused for its age.
@@ -190,17 +219,17 @@ impl Device {
         &self,
         connection: &mut C,
         clock: &impl Clock,
-    ) -> Result<(), NetError> {
+    ) -> Result<Result<(), Refusal>, NetError> {
         let Some(nonce) = self.with_freshness(|f| f.give(clock.now_ms())) else {
             let message = "the device is still starting";
             let status = "503 Service Unavailable";
-            return error(connection, refuse(status, ErrorCode::Busy, message)).await;
+            return Ok(Err(refuse(status, ErrorCode::Busy, message)));
         };
         let mut body = Fixed::<96>::new();
         Json(&mut body)
             .format(format_args!("{{\"schema\":1,\"nonce\":\"{nonce}\"}}"))
             .map_err(|_| NetError)?;
-        send(connection, "200 OK", body.bytes()).await
+        send(connection, "200 OK", body.bytes()).await.map(Ok)
     }
 
     /// Receives a statement which release is the newest.
@@ -280,7 +309,7 @@ impl Device {
         &self,
         connection: &mut C,
         request: &Request<'_>,
-    ) -> Result<(), NetError> {
+    ) -> Result<Result<(), Refusal>, NetError> {
         let token = request.parameter("token").and_then(parse_hex::<8>);
         let verdict = {
             let mut job = self.job.borrow_mut();
@@ -299,8 +328,10 @@ impl Device {
             }
         };
         match verdict {
-            Ok(()) => send(connection, "200 OK", b"{\"cancelling\":true}").await,
-            Err(refusal) => error(connection, refusal).await,
+            Ok(()) => send(connection, "200 OK", b"{\"cancelling\":true}")
+                .await
+                .map(Ok),
+            Err(refusal) => Ok(Err(refusal)),
         }
     }
 
@@ -541,6 +572,41 @@ mod tests {
         };
         assert!(watching && device.is_updating());
         assert!(client.answer.unwrap().starts_with(b"HTTP/1.1 200 OK"));
+    }
+
+    /// A client in whose turn to read the device changes.
+    struct Meddler<'a> {
+        device: &'a Device,
+        request: &'a [u8],
+        answer: std::vec::Vec<u8>,
+    }
+
+    impl Connection for Meddler<'_> {
+        async fn read(&mut self, buf: &mut [u8]) -> Result<usize, NetError> {
+            buf[..self.request.len()].copy_from_slice(self.request);
+            Ok(self.request.len())
+        }
+
+        async fn write_all(&mut self, data: &[u8]) -> Result<(), NetError> {
+            self.answer.extend_from_slice(data);
+            let mut info = self.device.info.borrow_mut();
+            info.name = airlift_wire::state::Text::new("another");
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_answer_is_never_half_of_one_and_half_of_another() {
+        let device = Device::new();
+        let mut client = Meddler {
+            device: &device,
+            request: ASK,
+            answer: std::vec::Vec::new(),
+        };
+        block_on(device.serve(&mut client, peer(), &Hasty::default(), 0));
+        let answer = std::string::String::from_utf8(client.answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "nothing follows: {answer}");
     }
 
     #[test]
