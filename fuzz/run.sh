@@ -1,38 +1,45 @@
 #!/bin/sh
-# Fuzzes without cargo-fuzz, with a stable compiler: run.sh [TARGET|all] [SECONDS]
+# Fuzzes, two targets at a time: run.sh [SECONDS [TARGET...]]   (JOBS=2)
 #
-# Coverage comes from LLVM's sancov pass, which stable rustc runs when asked. No address sanitizer:
-# the code under test forbids unsafe. With cargo-fuzz and it:
-#   RUSTC_BOOTSTRAP=1 cargo fuzz run TARGET
+# What is found stays in work/corpus; corpus.sh takes the best of it over. An input that breaks
+# something is left in work/found: put it into regressions/TARGET, where `cargo test` replays it.
 set -eu
-
-target=${1:-all}
-seconds=${2:-20}
 cd "$(dirname "$0")"
-CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
-export CARGO_TARGET_DIR
 
-host=$(rustc -vV | sed -n 's/^host: //p')
-cargo run --quiet --no-default-features --example seeds corpus
+row() { printf '%-16s %12s %10s %8s %6s  %s\n' "$@"; }
 
-flags="--cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 -Clink-dead-code"
-for option in level=4 inline-8bit-counters pc-table trace-compares; do
-    flags="$flags -Cllvm-args=-sanitizer-coverage-$option"
-done
-# Naming the target keeps build scripts and macros free of these flags.
-RUSTFLAGS=$flags cargo build --quiet --release --bins --target "$host"
+one() {
+    name=$1
+    mkdir -p "work/corpus/$name" "work/found/$name" "corpus/$name"
+    found=nothing
+    AIRLIFT_FUZZ_TARGET=$name "$FUZZ" "work/corpus/$name" "corpus/$name" "work/seeds/$name" \
+        -max_total_time="$SECONDS_EACH" -max_len="$(sed -n "s/^$name //p" work/names)" \
+        -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=64 \
+        -artifact_prefix="work/found/$name/" -print_final_stats=1 >"work/$name.log" 2>&1 ||
+        found="SOMETHING: fuzz/work/$name.log"
+    stat() { sed -n "s/^stat::$1: *//p" "work/$name.log"; }
+    covered=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "work/$name.log" | tail -n 1)
+    row "$name" "$(stat number_of_executed_units)" "$(stat average_exec_per_sec)" "$covered" \
+        "$(stat new_units_added)" "$found"
+    [ "$found" = nothing ]
+}
 
-[ "$target" != all ] || target=$(ls fuzz_targets | sed 's/\.rs$//')
-for name in $target; do
-    echo "== $name, $seconds s"
-    mkdir -p "corpus/$name" "artifacts/$name"
-    log=artifacts/$name.log
-    if ! "$CARGO_TARGET_DIR/$host/release/$name" "corpus/$name" \
-        -max_total_time="$seconds" -max_len=16384 -timeout=10 -rss_limit_mb=1024 \
-        -artifact_prefix="artifacts/$name/" -print_final_stats=1 >"$log" 2>&1; then
-        tail -n 30 "$log"
-        echo "$name: found something, see fuzz/artifacts/$name" >&2
-        exit 1
-    fi
-    grep -E '^stat::(number|new)' "$log"
-done
+if [ "${1:-}" = --one ]; then
+    one "$2"
+    exit
+fi
+
+SECONDS_EACH=${1:-60}
+[ $# -eq 0 ] || shift
+FUZZ=$(./build.sh)
+mkdir -p work
+cargo build --locked --quiet --bin short
+short=${CARGO_TARGET_DIR:-target}/debug/short
+"$short" --names >work/names
+"$short" --seeds work/seeds
+[ $# -gt 0 ] || set -- $(cut -d' ' -f1 work/names)
+# Nothing here frees what lives as long as the process.
+ASAN_OPTIONS=detect_leaks=0
+export FUZZ SECONDS_EACH ASAN_OPTIONS
+row target executions "a second" covered new found
+printf '%s\n' "$@" | xargs -n 1 -P "${JOBS:-2}" ./run.sh --one
