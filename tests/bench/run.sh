@@ -7,3 +7,6 @@ cargo run --locked --quiet --release -p airlift-virtual-device --example bench_u
 echo
 echo "## The chunk server against nginx"
 python3 tests/bench/serve/bench.py
+echo
+echo "## The chunk server among a thousand slow connections"
+cargo run --locked --quiet --release -p airlift-serve --example bench_slow

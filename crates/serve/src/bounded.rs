@@ -12,6 +12,8 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+use crate::crowd::Used;
+
 /// Fails reads and writes with [`io::ErrorKind::TimedOut`] when too much time has passed since the
 /// peer last took a byte.
 ///
@@ -26,6 +28,8 @@ pub(crate) struct Bounded<S> {
     stall: Duration,
     /// When the peer last took a byte; at first, when it connected.
     progress: Instant,
+    /// Who is told of it, and since when they count.
+    used: Option<(Used, Instant)>,
     /// Wakes the task at the deadline or before: it is moved when it fires, not at every byte.
     timer: Pin<Box<Sleep>>,
 }
@@ -39,8 +43,15 @@ impl<S> Bounded<S> {
             request,
             stall,
             progress,
+            used: None,
             timer,
         }
+    }
+
+    /// Tells `used` whenever the peer takes a byte.
+    pub(crate) fn telling(mut self, used: Used, start: Instant) -> Self {
+        self.used = Some((used, start));
+        self
     }
 
     /// The stream is not ready: pending until `limit` after the last progress, then an error.
@@ -69,6 +80,9 @@ impl<S> Bounded<S> {
             Poll::Pending => self.wait(context, self.stall),
             Poll::Ready(result) => {
                 self.progress = Instant::now();
+                if let Some((used, start)) = &self.used {
+                    used.at(*start, self.progress);
+                }
                 Poll::Ready(result)
             }
         }

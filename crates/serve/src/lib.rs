@@ -33,8 +33,8 @@
 //! ```
 //!
 //! [`router()`] alone is the whole meaning of the server, for tests and for other listeners.
-//! [`Server`] adds what a LAN asks for: [`Limits`] on connections and on every wait, and a stop that
-//! an idle connection cannot hold up. [`observer`] tells who fetched what.
+//! [`Server`] adds what a LAN asks for: [`Limits`] on connections and on every wait, a device that gets
+//! in whoever else holds connections, and a stop that an idle connection cannot hold up. [`observer`] tells who fetched what.
 //!
 //! # Speed
 //!
@@ -57,6 +57,7 @@
 mod answer;
 mod bounded;
 mod connection;
+mod crowd;
 mod error;
 mod listen;
 mod observe;

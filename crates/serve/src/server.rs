@@ -15,13 +15,18 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Error,
     connection::{self, Shared},
+    crowd::Crowd,
 };
 
 /// What clients may take of the server's time and memory.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections at once; one more is closed as soon as it is accepted.
+    /// Connections at once. For one more, the one that was of no use for longest is closed, of the
+    /// address that has most; if all were of use just now, the new one is.
     pub connections: usize,
+    /// Connections at once from one address. For one more, its own that was of no use for longest is
+    /// closed.
+    pub of_one_address: usize,
     /// From the last byte of an answer (at first, from connecting) to the end of the next request's
     /// head: how long a connection may be idle, or its requests may trickle in.
     pub request: Duration,
@@ -32,10 +37,12 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 1024 connections, 60 s from answer to request, 20 s for a stalled reader, 2 s to stop.
+    /// 1024 connections, 128 from one address, 60 s from answer to request, 20 s for a stalled reader, 2 s to stop.
     fn default() -> Self {
         Self {
             connections: 1024,
+            // Devices behind one address, each with a few.
+            of_one_address: 128,
             // Many times what a device takes to erase, write and read back what it fetched.
             request: Duration::from_secs(60),
             stall: Duration::from_secs(20),
@@ -76,10 +83,12 @@ impl Server {
     fn spawn(listener: TcpListener, router: Router, limits: Limits) -> io::Result<Self> {
         let local_addr = listener.local_addr()?;
         listener.set_nonblocking(true)?;
+        allow_open_files();
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
         let (end, ended) = oneshot::channel();
         let shared = Arc::new(Shared {
             router,
+            crowd: Crowd::new(limits.connections, limits.of_one_address),
             limits,
             stop: stop.clone(),
         });
@@ -165,19 +174,44 @@ async fn accept(
     connections: &TaskTracker,
     shared: &Arc<Shared>,
 ) {
-    /// When the process has no descriptor left, trying again at once would only burn the core.
-    const PAUSE: Duration = Duration::from_millis(50);
+    /// How long the system gets to close what was given up, when it has no room left.
+    const PAUSE: Duration = Duration::from_millis(10);
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) if connections.len() < shared.limits.connections => {
-                connections.spawn(connection::serve(stream, peer, shared.clone()));
+            Ok((stream, peer)) => {
+                // Without a place it is closed.
+                if let Some(place) = shared.crowd.enter(peer.ip()) {
+                    connections.spawn(connection::serve(stream, peer, place, shared.clone()));
+                }
             }
-            Ok((stream, _)) => drop(stream),
             Err(error) if is_of_one_connection(&error) => {}
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(_) => {
+                // No descriptor or no memory is left: trying again at once would burn the core, and
+                // waiting alone would leave the newcomer to those who do nothing.
+                shared.crowd.shed();
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
 }
+
+/// Lets the process open as many files as it may, up to what all connections of a few listeners and
+/// the rest of the program need: often it starts with 1024.
+#[cfg(unix)]
+fn allow_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    const ENOUGH: u64 = 8192;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = ENOUGH.min(maximum.unwrap_or(ENOUGH));
+    if current.is_some_and(|current| current < wanted) {
+        let current = Some(wanted);
+        // Refused, there are fewer connections at once.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
+    }
+}
+
+#[cfg(not(unix))]
+fn allow_open_files() {}
 
 /// The connection failed before it was accepted; the next one may be fine.
 fn is_of_one_connection(error: &io::Error) -> bool {

@@ -2,4 +2,5 @@
 
 mod answers;
 mod connections;
+mod crowds;
 mod support;
