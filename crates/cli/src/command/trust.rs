@@ -34,7 +34,7 @@ pub async fn seen_devices() -> Result<Vec<DeviceInfo>, Failure> {
     if !root.join("airlift.db").is_file() {
         return Ok(Vec::new());
     }
-    let store = Store::open(&Home::open(&root)?.database()).await?;
+    let (store, _) = Store::open(&Home::open(&root)?).await?;
     let remembered = store.remembered().await?.into_iter();
     Ok(remembered.filter_map(|device| device.info).collect())
 }
