@@ -332,6 +332,7 @@ impl Head {
             content_range: None,
             closes: minor != "1",
         };
+        let mut has_range = false;
         for line in lines {
             let (name, value) = field(line)?;
             if name.eq_ignore_ascii_case("content-length") {
@@ -340,14 +341,20 @@ impl Head {
                     return None;
                 }
             } else if name.eq_ignore_ascii_case("content-range") {
-                let (range, _total) = value.strip_prefix("bytes ")?.split_once('/')?;
-                if let Some((first, last)) = range.split_once('-') {
-                    let end = number(last)?.checked_add(1)?;
-                    let range = number(first)?..end;
-                    if parsed.content_range.replace(range).is_some() {
-                        return None;
-                    }
+                let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
+                if total != "*" {
+                    number(total)?;
                 }
+                // `*` is the range of an answer without one: 416.
+                let range = match range.split_once('-') {
+                    Some((first, last)) => Some(number(first)?..number(last)?.checked_add(1)?),
+                    None if range == "*" => None,
+                    None => return None,
+                };
+                if core::mem::replace(&mut has_range, true) {
+                    return None;
+                }
+                parsed.content_range = range;
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
                 return None;
             } else if name.eq_ignore_ascii_case("connection") {
@@ -396,6 +403,9 @@ mod tests {
             "HTTP/1.1 200 OK\r\nContent-Length : 1\r\n\r\n",
             "HTTP/1.1 200 OK\r\na: b\nContent-Length: 1\r\n\r\n",
             "HTTP/1.1 206 P\r\nContent-Range: bytes 0-0/2\r\nContent-Range: bytes 1-1/2\r\n\r\n",
+            "HTTP/1.1 206 P\r\nContent-Range: bytes */2\r\nContent-Range: bytes 1-1/2\r\n\r\n",
+            "HTTP/1.1 206 P\r\nContent-Range: bytes x/2\r\n\r\n",
+            "HTTP/1.1 206 P\r\nContent-Range: bytes 0-0/x\r\n\r\n",
             "HTTP/1.1 200 O\nK\r\n\r\n",
             "HTTP/1.1 2000\r\n\r\n",
             "HTTP/1.7 200 OK\r\n\r\n",

@@ -237,21 +237,102 @@ async fn remove_children<F: Files>(
     after: &str,
 ) -> Result<(), Failure> {
     let mut at = folder;
+    let mut removed = None;
     loop {
         let key = if at == folder { after } else { "" };
         match files.next_entry(at.as_str(), key.as_bytes()).await? {
             Some(entry) => {
                 at.push(entry.name()).ok_or(FilesError::BadName)?;
-                if !entry.is_folder {
-                    files.remove(at.as_str()).await?;
-                    at.pop();
+                if removed == Some(at) {
+                    // A damaged file system lists what it does not find, and would do so for ever.
+                    return Err(FilesError::Broken.into());
+                }
+                if entry.is_folder {
+                    continue;
                 }
             }
             None if at == folder => return Ok(()),
-            None => {
-                files.remove(at.as_str()).await?;
-                at.pop();
-            }
+            None => {}
+        }
+        files.remove(at.as_str()).await?;
+        removed = Some(at);
+        at.pop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SlotId;
+    use crate::platform::DirEntry;
+    use embassy_futures::block_on;
+
+    /// A damaged folder: it lists an entry that it does not find.
+    struct Damaged {
+        is_folder: bool,
+        removals: u32,
+    }
+
+    impl Files for Damaged {
+        async fn next_entry(
+            &mut self,
+            folder: &str,
+            after: &[u8],
+        ) -> Result<Option<DirEntry>, FilesError> {
+            let there = folder == "/ota_0" && after < b"x".as_slice();
+            Ok(DirEntry::new("x", self.is_folder, 1).filter(|_| there))
+        }
+
+        async fn remove(&mut self, path: &str) -> Result<(), FilesError> {
+            self.removals += u32::from(path == "/ota_0/x");
+            Ok(())
+        }
+
+        async fn make_folder(&mut self, _: &str) -> Result<(), FilesError> {
+            Ok(())
+        }
+
+        async fn read(&mut self, _: &str, _: u32, _: &mut [u8]) -> Result<usize, FilesError> {
+            Err(FilesError::Broken)
+        }
+
+        async fn create(&mut self, _: &str) -> Result<(), FilesError> {
+            Err(FilesError::Broken)
+        }
+
+        async fn reopen(&mut self, _: &str, _: u32) -> Result<(), FilesError> {
+            Err(FilesError::Broken)
+        }
+
+        async fn append(&mut self, _: &[u8]) -> Result<(), FilesError> {
+            Err(FilesError::Broken)
+        }
+
+        async fn sync(&mut self) -> Result<(), FilesError> {
+            Ok(())
+        }
+
+        async fn close(&mut self) -> Result<(), FilesError> {
+            Ok(())
+        }
+
+        async fn free_blocks(&mut self) -> Result<u32, FilesError> {
+            Ok(0)
+        }
+    }
+
+    #[test]
+    fn an_entry_that_is_listed_and_never_found_ends_the_update() {
+        for is_folder in [false, true] {
+            let mut files = Damaged {
+                is_folder,
+                removals: 0,
+            };
+            let root = Path::slot(SlotId::Ota0);
+            let resumed = block_on(Unpacker::resume(&mut files, root, &Cursor::new(root)));
+            let code = resumed.err().map(|failure| failure.code);
+            assert_eq!(code, Some(ErrorCode::FlashFault));
+            assert_eq!(files.removals, 1);
         }
     }
 }
