@@ -17,8 +17,6 @@ mod faults;
 mod freshness;
 #[path = "device/health.rs"]
 mod health;
-#[path = "device/refusals.rs"]
-mod refusals;
 #[path = "device/resume.rs"]
 mod resume;
 #[path = "device/rotation.rs"]

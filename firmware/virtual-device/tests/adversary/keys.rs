@@ -189,3 +189,14 @@ fn a_key_that_anybody_can_sign_with_is_refused(attack: &Attack) {
     }
     scene.recovers();
 }
+
+#[test]
+fn a_device_that_was_given_no_keys_takes_nothing() {
+    let app = app("0.9.0");
+    let mut factory = airlift_virtual_device::Factory::new(PRODUCT, "bench", trust());
+    factory.app = Some(&app);
+    factory.trust = None;
+    let (bench, _) = bench(factory.build().unwrap(), settings());
+    let lines = bench.run(update(&bench, &app_only("1.0.0", 1))).unwrap();
+    assert_eq!(code(&lines), "no_trust");
+}

@@ -331,6 +331,10 @@ fn a_host_that_refuses_everything_costs_nothing(attack: &Attack) {
         .host()
         .set_script(|_, _| Some(vec![Step::Close]));
     fails_before_anything_is_erased(&scene, attack, honest.envelope());
+    // Or listens at none of its ports.
+    let lines = scene.run(scene.posting(honest.envelope(), "?from=http://10.0.0.1:9"));
+    assert_eq!(code(&lines), attack.code());
+    scene.is_untouched();
     scene.recovers();
 }
 
@@ -381,8 +385,11 @@ fn a_head_that_never_ends_is_not_read(attack: &Attack) {
     fails_at_each_stage(attack, |_, _| vec![Step::Repeat(vec![b'H'; 100])]);
 }
 
+/// Head and content of an answer, and what is sent of it.
+type Stall = fn(Vec<u8>, Vec<u8>) -> Vec<Step>;
+
 /// Where an answer stalls: before it, in its head, after it, in its content.
-const STALLS: [fn(Vec<u8>, Vec<u8>) -> Vec<Step>; 4] = [
+const STALLS: [Stall; 4] = [
     |_, _| vec![Step::Stall],
     |head, _| vec![Step::Send(head[..head.len() / 2].to_vec()), Step::Stall],
     |head, _| vec![Step::Send(head), Step::Stall],

@@ -3,7 +3,6 @@
 use crate::kit::*;
 use airlift_updater::SlotId;
 use std::net::IpAddr;
-use std::time::Duration;
 
 #[test]
 fn a_device_describes_itself() {
@@ -46,36 +45,6 @@ fn the_host_side_reads_every_answer() {
             );
         })
         .unwrap();
-}
-
-#[test]
-fn a_request_from_a_web_page_is_refused() {
-    let (bench, nor) = bench(bare_flash(), settings());
-    bench.run(async {}).unwrap();
-    let changes = nor.counters().changes();
-    let release = app_only("1.0.0", 1);
-    bench.host().add(&release);
-    let answers = bench
-        .run(async {
-            let client = bench.client();
-            let get = "GET /v1/device HTTP/1.1\r\nOrigin: http://evil.example\r\n\r\n";
-            let len = release.envelope().len();
-            let post = format!(
-                "POST /v1/update HTTP/1.1\r\norigin: null\r\nContent-Length: {len}\r\n\
-                 Content-Type: application/cose\r\n\r\n"
-            );
-            [
-                client.request(get, &[]).await.unwrap(),
-                client.request(&post, release.envelope()).await.unwrap(),
-            ]
-        })
-        .unwrap();
-    for answer in answers {
-        assert_eq!(answer.status, 403);
-        assert_eq!(answer.json()["code"], "bad_request");
-    }
-    assert_eq!(nor.counters().changes(), changes);
-    assert_eq!(bench.host().requests(), []);
 }
 
 #[test]
@@ -132,52 +101,6 @@ fn from_must_name_the_address_that_the_request_came_from() {
 }
 
 #[test]
-fn only_ten_signatures_are_checked_in_a_minute() {
-    let (bench, _) = bench(bare_flash(), settings());
-    let release = packed_for_another_product();
-    bench
-        .run(async {
-            for _ in 0..10 {
-                let lines = bench.client().update(&release, "").await.unwrap();
-                assert_eq!(code(&json(lines.all().await)), "wrong_product");
-            }
-            let limited = bench.client().update(&release, "").await.unwrap();
-            assert_eq!(limited.status, 429);
-            bench.scheduler().sleep(Duration::from_secs(60)).await;
-            let lines = bench.client().update(&release, "").await.unwrap();
-            assert_eq!(lines.status, 200);
-        })
-        .unwrap();
-}
-
-fn packed_for_another_product() -> airlift_release::Release {
-    let key = key();
-    let mut options = airlift_release::PackOptions::new("another", 1, &key);
-    options.app = Some(app("1.0.0").into());
-    airlift_release::pack(options).unwrap().release
-}
-
-#[test]
-fn a_client_that_stops_reading_does_not_hold_up_the_update() {
-    let (bench, _) = bench(bare_flash(), settings());
-    // Enough lines to fill what a connection holds on its way.
-    let large = airlift_virtual_device::deterministic::sample_app(CHIP, "big", 900_000);
-    let release = release_of("big", 1, Some(large), None, None);
-    bench.host().add(&release);
-    let took = bench
-        .run(async {
-            let start = bench.scheduler().now();
-            let _never_read = bench.client().update(&release, "").await.unwrap();
-            while settled(&bench).await["running"]["slot"] != "ota_0" {
-                bench.scheduler().sleep(Duration::from_millis(100)).await;
-            }
-            bench.scheduler().now() - start
-        })
-        .unwrap();
-    assert!(took < Duration::from_secs(30), "{took:?}");
-}
-
-#[test]
 fn what_is_no_request_of_the_api_gets_a_status_and_a_code() {
     let (bench, _) = bench(bare_flash(), settings());
     let post = |len: usize, kind: &str| {
@@ -202,30 +125,4 @@ fn what_is_no_request_of_the_api_gets_a_status_and_a_code() {
         assert_eq!(answer.status, status, "{head}");
         assert!(answer.json()["code"].is_string(), "{head}");
     }
-}
-
-#[test]
-fn more_connections_than_a_board_has_wait_their_turn() {
-    let (bench, _) = bench(bare_flash(), settings());
-    // Six that say nothing: they are dropped after five seconds.
-    let took = bench
-        .run(async {
-            use airlift_updater::platform::Net;
-            let mut silent = Vec::new();
-            for _ in 0..6 {
-                let mut interface = bench.network().interface("10.0.0.9".parse().unwrap());
-                silent.push(
-                    interface
-                        .connect(airlift_virtual_device::deterministic::DEVICE)
-                        .await
-                        .unwrap(),
-                );
-            }
-            let start = bench.scheduler().now();
-            let answer = bench.client().get("/v1/device").await.unwrap();
-            assert_eq!(answer.status, 200);
-            bench.scheduler().now() - start
-        })
-        .unwrap();
-    assert!(took <= Duration::from_secs(6), "{took:?}");
 }

@@ -1,18 +1,16 @@
-//! Peers that are slow on purpose, words that were torn, sectors that are worn, folders that somebody
+//! Words that were torn, sectors that are worn, folders that somebody
 //! else wrote to.
 
 use crate::kit::*;
 use airlift_release::{FilesInput, PackOptions, Release, SigningKey, pack};
 use airlift_updater::SlotId;
-use airlift_updater::platform::{Connection, Files};
-use airlift_virtual_device::deterministic::{Bench, Fate, HOST, MemoryConnection, Scheduler};
-use airlift_virtual_device::device::Listener;
+use airlift_updater::platform::Files;
+use airlift_virtual_device::deterministic::{Bench, Fate};
 use airlift_virtual_device::nor::{AtChange, BadSector, Op, OpKind, SharedNor, Verdict};
 use airlift_virtual_device::timing::Timing;
 use airlift_virtual_device::{Behaviour, Bootloader, ChipFiles, Ending, Pace};
 use airlift_wire::KeySet;
 use airlift_wire::otadata::ImageState;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 struct NoTime;
@@ -54,101 +52,6 @@ async fn after_restart(bench: &Bench, starts: u32) -> serde_json::Value {
         bench.scheduler().sleep(Duration::from_millis(50)).await;
     }
     settled(bench).await
-}
-
-/// Serves releases and indexes at once, and a byte of a part every four seconds.
-#[derive(Clone)]
-struct DrippingHost {
-    scheduler: Scheduler,
-    resources: Vec<(String, Vec<u8>)>,
-}
-
-impl DrippingHost {
-    /// Answers until the connection ends.
-    async fn answer_all(&self, connection: &mut MemoryConnection) -> Option<()> {
-        loop {
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                let mut byte = [0];
-                if connection.read(&mut byte).await.ok()? == 0 {
-                    return None;
-                }
-                head.push(byte[0]);
-            }
-            let head = String::from_utf8(head).unwrap();
-            let path = head.split(' ').nth(1)?;
-            let (_, content) = self.resources.iter().find(|(at, _)| at == path)?;
-            let total = content.len();
-            let range = head.split("bytes=").nth(1).map(|range| {
-                let (first, last) = range.lines().next().unwrap().split_once('-').unwrap();
-                first.parse().unwrap()..last.parse::<usize>().unwrap() + 1
-            });
-            let mut answer = match &range {
-                None => format!("HTTP/1.1 200 OK\r\nContent-Length: {total}\r\n"),
-                Some(range) => format!(
-                    "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\n\
-                     Content-Range: bytes {}-{}/{total}\r\n",
-                    range.len(),
-                    range.start,
-                    range.end - 1,
-                ),
-            };
-            answer.push_str("\r\n");
-            connection.write_all(answer.as_bytes()).await.ok()?;
-            let content = &content[range.unwrap_or(0..total)];
-            let piece = if path.contains("blobs") { 1 } else { total };
-            for piece in content.chunks(piece) {
-                if piece.len() == 1 {
-                    self.scheduler.sleep(Duration::from_secs(4)).await;
-                }
-                connection.write_all(piece).await.ok()?;
-            }
-        }
-    }
-}
-
-#[test]
-fn a_host_that_sends_a_byte_now_and_then_does_not_hold_the_device() {
-    let (bench, _) = bench(bare_flash(), settings());
-    let release = app_only("1.0.0", 1);
-    let app = release.app().unwrap();
-    let resources = vec![
-        (
-            format!("/v1/releases/{}", release.id()),
-            release.envelope().to_vec(),
-        ),
-        (
-            format!("/v1/indexes/{}", app.digest()),
-            app.index().to_vec(),
-        ),
-        (format!("/v1/blobs/{}", app.digest()), app.bytes().to_vec()),
-    ];
-    let host = DrippingHost {
-        scheduler: bench.scheduler().clone(),
-        resources,
-    };
-    let listener = bench.network().listen(SocketAddr::new(HOST.ip(), 7411));
-    bench.scheduler().spawn(async move {
-        loop {
-            let (mut connection, _) = listener.accept().await;
-            let host = host.clone();
-            host.scheduler.clone().spawn(async move {
-                host.answer_all(&mut connection).await;
-            });
-        }
-    });
-    let lines = bench
-        .run(async {
-            let query = "?from=http://10.0.0.1:7411";
-            let lines = bench.client().update(&release, query).await.unwrap();
-            let before = bench.scheduler().now();
-            let lines = json(lines.all().await);
-            let took = bench.scheduler().now() - before;
-            assert!(took < Duration::from_secs(45), "{took:?}");
-            lines
-        })
-        .unwrap();
-    assert_eq!(code(&lines), "stalled");
 }
 
 fn tiny(version: &str, sequence: u32, count: usize) -> Release {
@@ -214,24 +117,6 @@ fn small_files_that_take_no_block_of_their_own_make_no_room_for_others() {
     let lines = bench.run(update(&bench, &big)).unwrap();
     assert_eq!(code(&lines), "too_big");
     assert_eq!(nor.counters().changes(), changes, "the slot is as it was");
-}
-
-#[test]
-fn files_that_changed_since_the_start_are_not_taken_for_the_ones_that_a_release_names() {
-    let old = release("1.0.0", 1);
-    let (bench, nor) = bench(flash_with(SlotId::Ota0, &old), settings());
-    bench.run(async {}).unwrap();
-    put(&nor, "/ota_0/main.py", b"print('not signed')\n");
-    // The app is carried, the files are the ones of the old release.
-    let next = release_of("2.0.0", 2, Some(app("2.0.0")), None, Some(&old));
-    let lines = bench.run(update(&bench, &next)).unwrap();
-    assert_eq!(code(&lines), "wrong_base");
-    assert_eq!(file(&nor.snapshot(), "/ota_1/main.py"), None);
-    assert!(
-        otadata(&nor.snapshot())
-            .iter()
-            .all(|e| e.slot(2) != Some(1))
-    );
 }
 
 #[test]

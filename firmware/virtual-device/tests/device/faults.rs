@@ -5,7 +5,6 @@ use airlift_updater::SlotId;
 use airlift_virtual_device::Ending;
 use airlift_virtual_device::boot::Dead;
 use airlift_virtual_device::nor::{AtChange, BadSector, Verdict};
-use airlift_virtual_device::timing::Timing;
 
 #[test]
 fn a_slow_and_lossy_network_takes_longer_and_ends_well() {
@@ -92,38 +91,4 @@ fn a_device_whose_file_system_is_damaged_still_starts_and_refuses_files() {
     assert_eq!(info["running"]["files_sha256"], serde_json::Value::Null);
     let lines = bench.run(update(&bench, &release("1.0.0", 1))).unwrap();
     assert_eq!(code(&lines), "flash_fault");
-}
-
-#[test]
-fn what_changes_after_it_was_written_is_found_before_the_slot_is_committed() {
-    let release = release("1.0.0", 1);
-    let app = app("1.0.0");
-    // A byte of the app while files are written, and a byte of a file before it is read again.
-    let cases: [(&str, &[u8]); 2] = [("files", &app[50_000..50_032]), ("check", &[b'#'; 32])];
-    for (phase, content) in cases {
-        let mut settings = settings();
-        settings.timing = Timing::Typical;
-        let (bench, nor) = bench(bare_flash(), settings);
-        bench.host().add(&release);
-        let lines = bench
-            .run(async {
-                let begins = format!("\"phase\":\"{phase}\"");
-                let mut lines = bench.client().update(&release, "").await.unwrap();
-                while !lines.next().await.unwrap().contains(&begins) {}
-                let image = nor.snapshot();
-                let at = image.windows(32).position(|bytes| bytes == content);
-                flip_bit(&nor, at.unwrap() as u32);
-                json(lines.all().await)
-            })
-            .unwrap();
-        assert_eq!(code(&lines), "flash_fault", "{phase}");
-        let image = nor.snapshot();
-        assert!(otadata(&image).iter().all(|entry| !entry.is_selectable()));
-        assert_eq!(whole_slots(&image, &[&release]), []);
-        let info = bench.run(update_and_settle(&bench, &release)).unwrap();
-        assert_eq!(
-            info["running"]["version"], "1.0.0",
-            "repaired after {phase}"
-        );
-    }
 }

@@ -11,8 +11,7 @@ use airlift_virtual_device::{Bootloader, ChipFiles, Factory, Settings, timing::T
 use airlift_wire::otadata::Entry;
 use airlift_wire::partition::{TABLE_LEN, TABLE_OFFSET, Table};
 use airlift_wire::state::{STATE_LEN, State, newest};
-use airlift_wire::{Digest, KeySet, envelope, index, manifest};
-use ed25519_dalek::Signer;
+use airlift_wire::{KeySet, index};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -90,70 +89,6 @@ pub fn release_of(
 
 pub fn app_only(version: &str, sequence: u32) -> Release {
     release_of(version, sequence, Some(app(version)), None, None)
-}
-
-/// What a maker signs whose tools check nothing.
-pub struct Unchecked<'a> {
-    pub chip: u16,
-    pub app: &'a [u8],
-    pub files: Option<&'a [u8]>,
-}
-
-pub struct Forged {
-    pub envelope: Vec<u8>,
-}
-
-impl Unchecked<'_> {
-    /// Signs it, and has the host serve it.
-    pub fn offer(&self, bench: &Bench, sequence: u32) -> Forged {
-        let index =
-            |part: &[u8]| -> Vec<u8> { part.chunks(4096).flat_map(|c| Digest::of(c).0).collect() };
-        let pages = |index: &[u8]| -> Vec<u8> {
-            index.chunks(4096).flat_map(|p| Digest::of(p).0).collect()
-        };
-        let parts: Vec<_> = [Some(self.app), self.files]
-            .into_iter()
-            .map(|part| part.map(|part| (part, index(part), pages(&index(part)))))
-            .collect();
-        let part = |n: usize, blocks| match &parts[n] {
-            None => manifest::PartRef::Any,
-            Some((bytes, _, pages)) => manifest::PartRef::Carried(manifest::Part {
-                size: bytes.len() as u32,
-                digest: Digest::of(bytes),
-                pages: manifest::Pages::flat(pages).unwrap(),
-                blocks,
-            }),
-        };
-        let manifest = manifest::Manifest {
-            product: PRODUCT,
-            chip: self.chip,
-            version: "unchecked",
-            sequence,
-            created: 0,
-            app: part(0, None),
-            files: part(1, Some(4)),
-            keys: None,
-        };
-        let mut payload = [0; 4080];
-        let len = manifest.encode(&mut payload).unwrap();
-        let signing = ed25519_dalek::SigningKey::from_bytes(&RELEASE);
-        let kid = key().id();
-        let mut scratch = [0; envelope::SCRATCH];
-        let message = envelope::to_be_signed(kid, &payload[..len], &mut scratch).unwrap();
-        let signature = signing.sign(message).to_bytes();
-        let mut out = [0; 4080];
-        let len = envelope::encode(kid, &payload[..len], &signature, &mut out).unwrap();
-        let envelope = out[..len].to_vec();
-        let host = bench.host();
-        let id = Digest::of(&envelope);
-        host.add_resource(format!("/v1/releases/{id}"), &envelope.clone().into());
-        for (bytes, index, _) in parts.iter().flatten() {
-            let digest = Digest::of(bytes);
-            host.add_resource(format!("/v1/blobs/{digest}"), &bytes.to_vec().into());
-            host.add_resource(format!("/v1/indexes/{digest}"), &index.clone().into());
-        }
-        Forged { envelope }
-    }
 }
 
 /// Quick to start and to give up.
