@@ -11,6 +11,7 @@ mod health;
 mod http;
 mod info;
 mod json;
+mod maybe;
 mod request;
 mod runner;
 
@@ -29,6 +30,7 @@ use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::pubsub::PubSubChannel;
 use embassy_sync::signal::Signal;
 use freshness::Freshness;
+use maybe::Maybe;
 
 /// Events that a slow reader may be behind: four chunks.
 const EVENT_QUEUE: usize = 8;
@@ -50,12 +52,12 @@ type Events = PubSubChannel<NoopRawMutex, Event, EVENT_QUEUE, MAX_WATCHERS, 1>;
 pub struct Device {
     /// The envelope of the job, or the one that is just being received.
     inbox: RefCell<[u8; 4096]>,
-    info: RefCell<Info>,
+    info: RefCell<Maybe<Info>>,
     job: RefCell<Job>,
     events: Events,
     submitted: Signal<NoopRawMutex, ()>,
     checks: Cell<[Option<u64>; CHECKS_A_MINUTE]>,
-    freshness: Cell<Freshness>,
+    freshness: Cell<Maybe<Freshness>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +80,8 @@ struct Job {
     retry: bool,
     token: [u8; 8],
     cancelled: bool,
-    started: Option<Event>,
-    phase: Option<Phase>,
+    started: Maybe<Event>,
+    phase: Maybe<Phase>,
     /// Chunks of app and files that are done, counted from the first.
     done: [u32; 2],
     /// How long the job has waited for slow watchers.
@@ -92,7 +94,7 @@ impl Device {
         let nobody = SocketAddr::new(core::net::IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED), 0);
         Self {
             inbox: RefCell::new([0; 4096]),
-            info: RefCell::new(Info::new()),
+            info: RefCell::new(Maybe::Nothing),
             job: RefCell::new(Job {
                 status: Status::Idle,
                 release: Digest([0; 32]),
@@ -102,38 +104,38 @@ impl Device {
                 retry: false,
                 token: [0; 8],
                 cancelled: false,
-                started: None,
-                phase: None,
+                started: Maybe::Nothing,
+                phase: Maybe::Nothing,
                 done: [0; 2],
                 waited_ms: 0,
             }),
             events: PubSubChannel::new(),
             submitted: Signal::new(),
             checks: Cell::new([None; CHECKS_A_MINUTE]),
-            freshness: Cell::new(Freshness::new()),
+            freshness: Cell::new(Maybe::Nothing),
         }
     }
 
     /// What `GET /v1/device` says, as of now.
     pub fn info(&self) -> Info {
-        *self.info.borrow()
+        self.info.borrow().get().unwrap_or(Info::new())
     }
 
     /// Which release of its product is the newest, if that was stated and still counts.
     pub fn newest(&self, now_ms: u64) -> Option<Newest> {
-        self.freshness.get().newest(now_ms)
+        self.freshness.get().get()?.newest(now_ms)
     }
 
     /// The last release that was refused for its age since the device started.
     pub fn stale_offer(&self) -> Option<StaleOffer> {
-        self.freshness.get().stale
+        self.freshness.get().get()?.stale
     }
 
     /// Changes what is known of freshness; nothing is awaited meanwhile.
     fn with_freshness<T>(&self, change: impl FnOnce(&mut Freshness) -> T) -> T {
-        let mut freshness = self.freshness.get();
+        let mut freshness = self.freshness.get().get().unwrap_or(Freshness::new());
         let result = change(&mut freshness);
-        self.freshness.set(freshness);
+        self.freshness.set(Maybe::Just(freshness));
         result
     }
 
@@ -181,8 +183,8 @@ impl<C: Clock> Observer for Watch<'_, C> {
         {
             let mut job = self.device.job.borrow_mut();
             match event {
-                Event::Started { .. } => job.started = Some(event),
-                Event::Phase(phase) => job.phase = Some(phase),
+                Event::Started { .. } => job.started = Maybe::Just(event),
+                Event::Phase(phase) => job.phase = Maybe::Just(phase),
                 Event::Chunk {
                     part,
                     n,
@@ -236,8 +238,8 @@ impl Job {
             })
         };
         [
-            self.started,
-            self.phase.map(Event::Phase),
+            self.started.get(),
+            self.phase.get().map(Event::Phase),
             chunk(PartName::App, ChunkState::ReadBack),
             chunk(PartName::Files, ChunkState::Written),
         ]

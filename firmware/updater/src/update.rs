@@ -364,7 +364,7 @@ impl<'a, 'e> Opened<'a, 'e> {
         observer.event(Event::Phase(Phase::App)).await;
         let (app, app_size) = match &manifest.app {
             PartRef::Carried(part) => {
-                app::fetch(
+                app::fetch::<F, S, N, C, O>(
                     part,
                     manifest.chip,
                     to.offset,
@@ -390,7 +390,10 @@ impl<'a, 'e> Opened<'a, 'e> {
             let digest = match &manifest.files {
                 PartRef::Carried(part) => {
                     let resumed = self.resumed;
-                    files::fetch(part, root, resumed, files, fetcher, buffers, observer).await?;
+                    files::fetch::<F, S, N, C, O>(
+                        part, root, resumed, files, fetcher, buffers, observer,
+                    )
+                    .await?;
                     part.digest
                 }
                 other => {

@@ -3,7 +3,7 @@
 use super::answer::{Refusal, busy, error, line, refuse, send, send_head, stream_head};
 use super::json::{Fixed, Json, Measure, Window};
 use super::request::{MAX_REQUEST_HEAD, Method, Request, host_of, read_head};
-use super::{Device, FRESH_MS, Status};
+use super::{Device, FRESH_MS, Maybe, Status};
 use crate::Failure;
 use crate::event::Event;
 use crate::platform::{Clock, Connection, NetError, within};
@@ -95,7 +95,7 @@ impl Device {
         if request.method == Method::Get && request.path == "/v1/device" {
             // The answer takes the place of the request.
             let described = self.device(connection, clock, free_memory, &mut head);
-            return described.await.map(Ok);
+            return described.await;
         }
         // A connection has one request: what comes behind its content is nobody's.
         let early = &head[head_len..filled];
@@ -133,7 +133,10 @@ impl Device {
         clock: &impl Clock,
         free_memory: u32,
         piece: &mut [u8; MAX_REQUEST_HEAD],
-    ) -> Result<(), NetError> {
+    ) -> Result<Result<(), Refusal>, NetError> {
+        if self.info.borrow().as_ref().is_none() {
+            return Ok(Err(STARTING));
+        }
         let now_ms = clock.now_ms();
         let whole = self.describe(piece, 0, now_ms, free_memory)?;
         send_head(connection, "200 OK", whole.len).await?;
@@ -147,7 +150,7 @@ impl Device {
             connection.write_all(&piece[..n]).await?;
             at += n;
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Writes what the device says of itself, of which the bytes from `start` on land in `piece`.
@@ -171,6 +174,7 @@ impl Device {
         free_memory: u32,
     ) -> core::fmt::Result {
         let info = self.info.borrow();
+        let info = info.as_ref().ok_or(core::fmt::Error)?;
         let job = self.job.borrow();
         info.write_json(json)?;
         json.raw(",\"updater\":{\"state\":")?;
@@ -221,9 +225,7 @@ impl Device {
         clock: &impl Clock,
     ) -> Result<Result<(), Refusal>, NetError> {
         let Some(nonce) = self.with_freshness(|f| f.give(clock.now_ms())) else {
-            let message = "the device is still starting";
-            let status = "503 Service Unavailable";
-            return Ok(Err(refuse(status, ErrorCode::Busy, message)));
+            return Ok(Err(STARTING));
         };
         let mut body = Fixed::<96>::new();
         Json(&mut body)
@@ -272,6 +274,9 @@ impl Device {
         let now_ms = clock.now_ms();
         let (trust, product) = {
             let info = self.info.borrow();
+            let Some(info) = info.as_ref() else {
+                return Ok(Err(STARTING));
+            };
             (info.trust, info.product)
         };
         let Some(trust) = trust else {
@@ -313,7 +318,7 @@ impl Device {
         let token = request.parameter("token").and_then(parse_hex::<8>);
         let verdict = {
             let mut job = self.job.borrow_mut();
-            if job.status != Status::Running || job.started.is_none() {
+            if job.status != Status::Running || job.started.as_ref().is_none() {
                 Err(refuse(
                     "404 Not Found",
                     ErrorCode::NoSuchJob,
@@ -386,8 +391,8 @@ impl Device {
                 job.by = peer;
                 job.retry = request.parameter("retry") == Some("1");
                 job.cancelled = false;
-                job.started = None;
-                job.phase = None;
+                job.started = Maybe::Nothing;
+                job.phase = Maybe::Nothing;
                 job.done = [0; 2];
                 job.waited_ms = 0;
             }
@@ -442,6 +447,12 @@ impl Device {
         Ok(hasher.finish())
     }
 }
+
+const STARTING: Refusal = refuse(
+    "503 Service Unavailable",
+    ErrorCode::Busy,
+    "the device is still starting",
+);
 
 const TOO_MANY: Refusal = refuse(
     "429 Too Many Requests",
@@ -589,15 +600,28 @@ mod tests {
 
         async fn write_all(&mut self, data: &[u8]) -> Result<(), NetError> {
             self.answer.extend_from_slice(data);
-            let mut info = self.device.info.borrow_mut();
+            let mut info = crate::device::Info::new();
             info.name = airlift_wire::state::Text::new("another");
+            *self.device.info.borrow_mut() = Maybe::Just(info);
             Ok(())
         }
     }
 
     #[test]
+    fn a_device_that_has_not_started_says_so() {
+        let mut client = Peer {
+            request: ASK,
+            answer: Some(std::vec::Vec::new()),
+        };
+        block_on(Device::new().serve(&mut client, peer(), &Hasty::default(), 0));
+        let answer = std::string::String::from_utf8(client.answer.unwrap()).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    }
+
+    #[test]
     fn an_answer_is_never_half_of_one_and_half_of_another() {
         let device = Device::new();
+        *device.info.borrow_mut() = Maybe::Just(crate::device::Info::new());
         let mut client = Meddler {
             device: &device,
             request: ASK,
@@ -628,7 +652,7 @@ mod tests {
             })
         };
         let device = Device::new();
-        *device.info.borrow_mut() = crate::device::Info {
+        *device.info.borrow_mut() = Maybe::Just(crate::device::Info {
             id: Text::new(&"x".repeat(32)),
             name: Text::new(&WORST.repeat(32)),
             product: Text::new(&"x".repeat(64)),
@@ -648,7 +672,7 @@ mod tests {
             }),
             detail: Detail::printable(&"\\".repeat(48)),
             freshness_required: true,
-        };
+        });
         let stale = crate::device::StaleOffer {
             release: digest,
             offered: u32::MAX,

@@ -2,7 +2,7 @@
 
 use super::health::{Health, Watchdog, judge};
 use super::info::{SlotInfo, state_name};
-use super::{Device, Identity, Info, Job, Status, Watch};
+use super::{Device, Identity, Info, Job, Maybe, Status, Watch};
 use crate::event::{Event, Observer, Phase};
 use crate::fetch::{Fetcher, Resource};
 use crate::guard::{self, Boot};
@@ -365,7 +365,7 @@ impl<'d, P: Platform> Runner<'d, P> {
                 }
             }
         }
-        *self.device.info.borrow_mut() = Info {
+        *self.device.info.borrow_mut() = Maybe::Just(Info {
             id: self.identity.id,
             name: state.name,
             product: state.product,
@@ -379,7 +379,7 @@ impl<'d, P: Platform> Runner<'d, P> {
             last: Some(state.last),
             detail: self.store.detail,
             freshness_required: state.freshness_required,
-        };
+        });
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use super::transfer::{Sink, fetch_chunks, fetch_page};
 use crate::event::{ChunkState, Event, Observer, PartName, go_on};
 use crate::fetch::Fetcher;
 use crate::layout::FLASH;
-use crate::platform::{Clock, Flash, Net};
+use crate::platform::{Clock, Files, Flash, Net};
 use crate::store::reads_back;
 use crate::{Buffers, Failure};
 use airlift_wire::limits::{CHUNK_SIZE, PAGE_CHUNKS};
@@ -16,7 +16,7 @@ use airlift_wire::{Digest, ErrorCode, image, index};
 /// On a resume the last kept sector before a gap is written again: power may have gone while it
 /// was written, and bits that read right once may not do so for long.
 #[allow(clippy::too_many_arguments)]
-pub(super) async fn fetch<F: Flash, N: Net, C: Clock, O: Observer>(
+pub(super) async fn fetch<F: Flash, S: Files, N: Net, C: Clock, O: Observer>(
     part: &Part<'_>,
     chip: u16,
     offset: u32,
@@ -41,7 +41,7 @@ pub(super) async fn fetch<F: Flash, N: Net, C: Clock, O: Observer>(
             if let Some((n, hash)) = edge.take()
                 && keep & 1 == 0
             {
-                rewrite(
+                rewrite::<F, S, N, C, O>(
                     part, n, hash, chip, offset, flash, fetcher, buffers, observer,
                 )
                 .await?;
@@ -52,11 +52,11 @@ pub(super) async fn fetch<F: Flash, N: Net, C: Clock, O: Observer>(
             }
             keep &= following;
         }
-        let mut sink = Sectors {
+        let mut sink = Sink::<F, S>::Sectors(Sectors {
             flash,
             offset,
             chip,
-        };
+        });
         let mut n = first;
         while n < end {
             let kept = keep >> (n - first) & 1 == 1;
@@ -108,7 +108,7 @@ async fn scan<F: Flash>(
 
 /// Fetches and writes again a chunk of the page before.
 #[allow(clippy::too_many_arguments)]
-async fn rewrite<F: Flash, N: Net, C: Clock, O: Observer>(
+async fn rewrite<F: Flash, S: Files, N: Net, C: Clock, O: Observer>(
     part: &Part<'_>,
     n: u32,
     hash: Digest,
@@ -125,11 +125,11 @@ async fn rewrite<F: Flash, N: Net, C: Clock, O: Observer>(
     let mut saved = [0; Digest::LEN];
     saved.copy_from_slice(&buffers.page[start..start + Digest::LEN]);
     buffers.page[start..start + Digest::LEN].copy_from_slice(&hash.0);
-    let mut sink = Sectors {
+    let mut sink = Sink::<F, S>::Sectors(Sectors {
         flash,
         offset,
         chip,
-    };
+    });
     let name = PartName::App;
     let done = fetch_chunks(part, name, n..n + 1, fetcher, buffers, observer, &mut sink).await;
     buffers.page[start..start + Digest::LEN].copy_from_slice(&saved);
@@ -143,10 +143,8 @@ pub(super) struct Sectors<'f, F> {
     pub chip: u16,
 }
 
-impl<F: Flash> Sink for Sectors<'_, F> {
-    const READS_BACK: bool = true;
-
-    async fn store(&mut self, n: u32, data: &[u8]) -> Result<(), Failure> {
+impl<F: Flash> Sectors<'_, F> {
+    pub(super) async fn store(&mut self, n: u32, data: &[u8]) -> Result<(), Failure> {
         if n == 0 {
             // A signed image for another chip would only be found after a reset otherwise.
             let header = image::Header::parse(data);

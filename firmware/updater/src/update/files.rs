@@ -5,7 +5,7 @@ use crate::emit::Cursor;
 use crate::event::{ChunkState, Event, Observer, PartName, go_on};
 use crate::fetch::Fetcher;
 use crate::path::Path;
-use crate::platform::{Clock, Files, FilesError, Net};
+use crate::platform::{Clock, Files, FilesError, Flash, Net};
 use crate::unpack::Unpacker;
 use crate::{Buffers, Failure};
 use airlift_wire::limits::PAGE_CHUNKS;
@@ -22,7 +22,7 @@ const SYNC_CHUNKS: u32 = 8;
 /// from the start is kept, everything after it is removed and fetched. On a resume, the last file may
 /// be there in part: its header, which names the whole size, is fetched to tell.
 #[allow(clippy::too_many_arguments)]
-pub(super) async fn fetch<S: Files, N: Net, C: Clock, O: Observer>(
+pub(super) async fn fetch<F: Flash, S: Files, N: Net, C: Clock, O: Observer>(
     part: &Part<'_>,
     root: Path,
     resumed: bool,
@@ -43,7 +43,9 @@ pub(super) async fn fetch<S: Files, N: Net, C: Clock, O: Observer>(
             let mut kept = keep(part, first..end, at, files, buffers, observer).await?;
             let gap = first + kept;
             if gap < end && core::mem::take(&mut look) {
-                let found = partial_file(part, gap, at, files, fetcher, buffers, observer).await?;
+                let found =
+                    partial_file::<F, S, N, C, O>(part, gap, at, files, fetcher, buffers, observer)
+                        .await?;
                 if let Some((path, size)) = found {
                     at.set_partial(path, size);
                     kept += keep(part, gap..end, at, files, buffers, observer).await?;
@@ -71,7 +73,7 @@ pub(super) async fn fetch<S: Files, N: Net, C: Clock, O: Observer>(
         if let Some(unpacker) = &mut unpacker
             && first < end
         {
-            let mut sink = Folder { files, unpacker };
+            let mut sink = Sink::<F, S>::Folder(Folder { files, unpacker });
             let name = PartName::Files;
             fetch_chunks(
                 part,
@@ -93,7 +95,7 @@ pub(super) async fn fetch<S: Files, N: Net, C: Clock, O: Observer>(
 
 /// The last file of the folder and its whole size, if chunk `n` has its header and says that more
 /// belongs to it.
-async fn partial_file<S: Files, N: Net, C: Clock, O: Observer>(
+async fn partial_file<F: Flash, S: Files, N: Net, C: Clock, O: Observer>(
     part: &Part<'_>,
     n: u32,
     cursor: &Cursor,
@@ -109,33 +111,33 @@ async fn partial_file<S: Files, N: Net, C: Clock, O: Observer>(
     if there == 0 {
         return Ok(None);
     }
-    let mut header = Header {
+    let mut sink = Sink::<F, S>::Header(Header {
         path: cursor.in_tar(&path),
         size: None,
-    };
+    });
     let chunk = n..n + 1;
     let name = PartName::Files;
-    fetch_chunks(part, name, chunk, fetcher, buffers, observer, &mut header).await?;
+    fetch_chunks(part, name, chunk, fetcher, buffers, observer, &mut sink).await?;
+    let Sink::Header(header) = sink else {
+        return Ok(None);
+    };
     let more = header.size.filter(|size| *size > there);
     Ok(more.map(|size| (path, size)))
 }
 
 /// Looks for the header of a file. What passes for one inside another file's content does no harm:
 /// what is kept has the right hash.
-struct Header<'p> {
+pub(super) struct Header<'p> {
     path: &'p str,
     size: Option<u32>,
 }
 
-impl Sink for Header<'_> {
-    const READS_BACK: bool = false;
-
-    async fn store(&mut self, _n: u32, data: &[u8]) -> Result<(), Failure> {
+impl Header<'_> {
+    pub(super) fn look(&mut self, data: &[u8]) {
         let (blocks, _) = data.as_chunks::<BLOCK>();
         let entries = blocks.iter().filter_map(|block| tar::parse(block).ok());
         let mut ours = entries.filter(|e| e.kind == Kind::File && e.path == self.path);
         self.size = ours.next().map(|entry| entry.size);
-        Ok(())
     }
 }
 
@@ -171,15 +173,13 @@ async fn keep<S: Files>(
     Ok(kept)
 }
 
-struct Folder<'f, S> {
+pub(super) struct Folder<'f, S> {
     files: &'f mut S,
     unpacker: &'f mut Unpacker,
 }
 
-impl<S: Files> Sink for Folder<'_, S> {
-    const READS_BACK: bool = false;
-
-    async fn store(&mut self, n: u32, data: &[u8]) -> Result<(), Failure> {
+impl<S: Files> Folder<'_, S> {
+    pub(super) async fn store(&mut self, n: u32, data: &[u8]) -> Result<(), Failure> {
         self.unpacker.feed(self.files, data).await?;
         if n % SYNC_CHUNKS == SYNC_CHUNKS - 1 {
             self.unpacker.sync(self.files).await?;

@@ -1,8 +1,10 @@
 //! Chunks from the network into a sink, the next one received while the last one is stored.
 
+use super::app::Sectors;
+use super::files::{Folder, Header};
 use crate::event::{ChunkState, Event, Observer, PartName, go_on};
 use crate::fetch::{FetchError, Fetcher, Resource};
-use crate::platform::{Clock, Net};
+use crate::platform::{Clock, Files, Flash, Net};
 use crate::{Buffers, Failure};
 use airlift_wire::limits::{CHUNK_SIZE, PAGE_CHUNKS, PAGE_SIZE};
 use airlift_wire::manifest::Part;
@@ -20,12 +22,33 @@ const WRONG_HASH: Failure = Failure::new(
     "a chunk arrived with a wrong hash eight times in a row",
 );
 
-/// Where checked chunks go.
-pub(super) trait Sink {
+/// Where checked chunks go. Not a trait: each implementation would bring a copy of all that fetches.
+pub(super) enum Sink<'s, F, S> {
+    /// The sectors of an app partition.
+    Sectors(Sectors<'s, F>),
+    /// The folder of a slot.
+    Folder(Folder<'s, S>),
+    /// Nowhere: a header is looked for.
+    Header(Header<'s>),
+}
+
+impl<F: Flash, S: Files> Sink<'_, F, S> {
     /// Stores chunk `n`. Its bytes have the hash that the signed index names.
-    async fn store(&mut self, n: u32, data: &[u8]) -> Result<(), Failure>;
+    async fn store(&mut self, n: u32, data: &[u8]) -> Result<(), Failure> {
+        match self {
+            Self::Sectors(sectors) => sectors.store(n, data).await,
+            Self::Folder(folder) => folder.store(n, data).await,
+            Self::Header(header) => {
+                header.look(data);
+                Ok(())
+            }
+        }
+    }
+
     /// Whether chunks are read back as they are stored.
-    const READS_BACK: bool;
+    fn reads_back(&self) -> bool {
+        matches!(self, Self::Sectors(_))
+    }
 }
 
 /// Fetches index page `page` into the page buffer and checks it against the manifest. Returns its
@@ -74,14 +97,14 @@ pub(super) async fn fetch_page<N: Net, C: Clock>(
 
 /// Fetches `chunks`, which lie in page `page`, and stores each. The page's hashes are in the page
 /// buffer.
-pub(super) async fn fetch_chunks<N: Net, C: Clock, O: Observer, K: Sink>(
+pub(super) async fn fetch_chunks<N: Net, C: Clock, O: Observer, F: Flash, S: Files>(
     part: &Part<'_>,
     name: PartName,
     chunks: Range<u32>,
     fetcher: &mut Fetcher<'_, N, C>,
     buffers: &mut Buffers,
     observer: &mut O,
-    sink: &mut K,
+    sink: &mut Sink<'_, F, S>,
 ) -> Result<(), Failure> {
     let mut next = chunks.start;
     let mut tries = 0;
@@ -149,14 +172,14 @@ struct Request<'r> {
 
 impl Request<'_> {
     /// Receives chunks `*next..end` of an answer; `*next` is left at the first that is not stored.
-    async fn receive<N: Net, C: Clock, O: Observer, K: Sink>(
+    async fn receive<N: Net, C: Clock, O: Observer, F: Flash, S: Files>(
         &mut self,
         next: &mut u32,
         end: u32,
         fetcher: &mut Fetcher<'_, N, C>,
         buffers: &mut [[u8; CHUNK_SIZE]; 2],
         observer: &mut O,
-        sink: &mut K,
+        sink: &mut Sink<'_, F, S>,
     ) -> Result<(), Stop> {
         let [spare, held] = buffers;
         let (mut spare, mut held) = (spare, held);
@@ -191,7 +214,7 @@ impl Request<'_> {
             stored.map_err(Stop::Failure)?;
             if let Some((n, _)) = waiting.take() {
                 *next = n + 1;
-                let state = if K::READS_BACK {
+                let state = if sink.reads_back() {
                     ChunkState::ReadBack
                 } else {
                     ChunkState::Written
