@@ -290,9 +290,30 @@ pub struct Simulate {
     /// A version that panics at its first start
     #[arg(long, value_name = "VERSION")]
     pub panics: Option<String>,
+    /// A version whose own check fails
+    #[arg(long, value_name = "VERSION")]
+    pub fails_check: Option<String>,
+    /// A version whose own check waits for ever
+    #[arg(long, value_name = "VERSION")]
+    pub never_ready: Option<String>,
+    /// A version that does not reach the network
+    #[arg(long, value_name = "VERSION")]
+    pub no_network: Option<String>,
+    /// A version that works for a second, then loops without end
+    #[arg(long, value_name = "VERSION")]
+    pub blocks: Option<String>,
+    /// A version that works for a second, then panics
+    #[arg(long, value_name = "VERSION")]
+    pub panics_later: Option<String>,
     /// Seconds that a new version has to confirm
     #[arg(long, value_name = "SECONDS")]
     pub confirm_within: Option<u32>,
+    /// Seconds that a new version must have been up before it confirms
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub min_uptime: u32,
+    /// New devices take a release only with a signed statement that it is the newest
+    #[arg(long)]
+    pub require_fresh: bool,
     /// Do not announce the devices with mDNS
     #[arg(long)]
     pub no_mdns: bool,
@@ -351,6 +372,12 @@ pub struct Update {
     /// Try again a release that was rolled back before
     #[arg(long)]
     pub retry: bool,
+    /// Private key that tells devices which release is the newest, for devices that ask; default: a
+    /// key of this computer
+    #[arg(long, value_name = "KEY.pem")]
+    pub key: Option<PathBuf>,
+    #[command(flatten)]
+    pub passphrase: Passphrase,
     /// How long to look for devices
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub wait: Duration,

@@ -71,7 +71,7 @@ codes! {
     /// No chunk arrived for too long.
     Stalled = "stalled", "Move the device closer to its access point and try again; what it has is kept.";
     /// The device takes a release only after a signed statement that nothing newer exists.
-    FreshnessRequired = "freshness_required", "Send it from a computer that holds a key the device trusts, with its passphrase if it has one.";
+    FreshnessRequired = "freshness_required", "Open a key that the device trusts (it may need its passphrase), or send from the computer that has it.";
     /// The release is older than the newest one of its product.
     Stale = "stale", "Send the newest release; to go back on purpose, re-sign the old one: airlift resign OLD --sequence N.";
     /// The statement of which release is the newest cannot be read.

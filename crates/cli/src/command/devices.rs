@@ -20,6 +20,24 @@ struct Line<'a> {
     version: Option<&'a str>,
     slot: &'a str,
     online: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    freshness_required: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stale_offer: Option<Offer<'a>>,
+}
+
+/// A release that the device was offered and refused for its age.
+#[derive(Serialize)]
+struct Offer<'a> {
+    release: &'a str,
+    offered: u32,
+    newest: Option<u32>,
+    by: Option<&'a str>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl<'a> From<&'a Device> for Line<'a> {
@@ -34,6 +52,13 @@ impl<'a> From<&'a Device> for Line<'a> {
             version: device.version.as_deref(),
             slot: &device.slot,
             online: device.online,
+            freshness_required: device.freshness_required,
+            stale_offer: device.stale_offer.as_ref().map(|offer| Offer {
+                release: &offer.release,
+                offered: offer.offered,
+                newest: offer.newest,
+                by: offer.by.as_deref(),
+            }),
         }
     }
 }
@@ -87,5 +112,11 @@ fn print(devices: &[Device]) -> Result<(), Failure> {
             state,
         ]);
     }
-    output::table(&rows)
+    output::table(&rows)?;
+    for device in devices {
+        if let Some(offer) = &device.stale_offer {
+            eprintln!("warning: {}: {}", device.name, offer.sentence);
+        }
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use airlift_release::{SigningKey, keys};
 use airlift_wire::ErrorCode;
 use std::io::IsTerminal as _;
+use std::path::Path;
 use zeroize::Zeroizing;
 
 impl Passphrase {
@@ -23,10 +24,15 @@ impl Passphrase {
 
 /// Reads the key that signs. Asks for a passphrase on a terminal only.
 pub fn read(signer: &Signer) -> Result<SigningKey, Failure> {
-    let pem = keys::read_key_file(&signer.key)?;
-    let mut passphrase = signer.passphrase.read()?;
+    open(&signer.key, &signer.passphrase)
+}
+
+/// As [`read`], from its parts.
+pub fn open(key: &Path, passphrase: &Passphrase) -> Result<SigningKey, Failure> {
+    let pem = keys::read_key_file(key)?;
+    let mut passphrase = passphrase.read()?;
     if passphrase.is_none() && keys::needs_passphrase(&pem) && std::io::stdin().is_terminal() {
-        let asked = rpassword::prompt_password(format!("Passphrase of {}: ", signer.key.display()));
+        let asked = rpassword::prompt_password(format!("Passphrase of {}: ", key.display()));
         let asked = asked.map_err(|e| Failure::new(ErrorCode::BadPassphrase, e.to_string()))?;
         passphrase = Some(Zeroizing::new(asked));
     }

@@ -25,6 +25,7 @@ pub fn run(args: &Simulate) -> Result<u8, Failure> {
     let mut config = SimulationConfig::new(&args.dir, count, &args.product, keys, software);
     config.settings = settings(args);
     config.announce = !args.no_mdns;
+    config.require_fresh = args.require_fresh;
     let known = (1..=count)
         .filter(|n| args.dir.join(format!("device-{n}")).exists())
         .count();
@@ -74,10 +75,16 @@ fn settings(args: &Simulate) -> Settings {
     if let Some(seconds) = args.confirm_within {
         settings.confirm_ms = seconds.saturating_mul(1000);
     }
+    settings.min_uptime_ms = args.min_uptime.saturating_mul(1000);
     for (version, behaviour) in [
         (&args.never_confirms, Behaviour::NeverConfirms),
         (&args.hangs, Behaviour::Hangs),
         (&args.panics, Behaviour::Panics),
+        (&args.fails_check, Behaviour::FailsCheck),
+        (&args.never_ready, Behaviour::NeverReady),
+        (&args.no_network, Behaviour::NoNetwork),
+        (&args.blocks, Behaviour::Blocks),
+        (&args.panics_later, Behaviour::PanicsLater),
     ] {
         if let Some(version) = version {
             settings = settings.with_trial(version, behaviour);

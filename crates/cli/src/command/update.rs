@@ -4,13 +4,14 @@ mod outcome;
 mod show;
 pub(super) mod targets;
 
+use super::signer;
 use crate::args::Update;
 use crate::exit;
 use crate::failure::Failure;
 use crate::interrupt::Interrupts;
 use crate::output;
 use airlift_app::dto::{Event, Job, Numbered};
-use airlift_app::{Airlift, RawLine};
+use airlift_app::{Airlift, RawLine, Secret};
 use airlift_wire::ErrorCode;
 use outcome::Outcome;
 use show::Show;
@@ -27,6 +28,7 @@ pub async fn run(args: Update) -> Result<u8, Failure> {
 
 async fn update(app: &Airlift, args: &Update) -> Result<u8, Failure> {
     let release = app.add_release(&args.release).await?;
+    open_key(app, args).await?;
     let mut interrupts = Interrupts::new()?;
     let devices = tokio::select! {
         found = targets::find(app, &release, args) => found?,
@@ -47,6 +49,30 @@ async fn update(app: &Airlift, args: &Update) -> Result<u8, Failure> {
     let listening = Listening::to(app);
     let ids = app.start_update(&devices, &release.id, args.retry).await?;
     follow(app, ids, listening, interrupts, args.json).await
+}
+
+/// Opens the key that states which release is the newest, for devices that ask.
+async fn open_key(app: &Airlift, args: &Update) -> Result<(), Failure> {
+    if let Some(key) = &args.key {
+        return Ok(app.use_key(signer::open(key, &args.passphrase)?).await?);
+    }
+    let Some(passphrase) = args.passphrase.read()? else {
+        return Ok(());
+    };
+    let passphrase = Secret::from(passphrase.as_str());
+    let keys = app.keys().await?;
+    let locked = keys
+        .iter()
+        .filter(|key| key.can_sign && key.needs_passphrase);
+    let message = "no key of this computer has a passphrase";
+    let mut refused = Failure::new(ErrorCode::BadKey, message);
+    for key in locked {
+        match app.unlock_key(&key.id, &passphrase).await {
+            Ok(_) => return Ok(()),
+            Err(error) => refused = error.into(),
+        }
+    }
+    Err(refused)
 }
 
 /// What jobs say. Made before they start, so that nothing is missed.

@@ -1,6 +1,7 @@
 //! The command line as scripts see it: arguments in; text, JSON and exit codes out.
 
 mod documented;
+mod freshness;
 mod keys;
 mod looking;
 mod packing;

@@ -9,7 +9,8 @@ import { AppState } from '../../state/app.svelte';
 import type { DevicesView } from '../../state/devices.svelte';
 import type { ReleasesView } from '../../state/releases.svelte';
 import { emptyWorld, FakeBackend, type World } from '../fake';
-import { makeRelease, START, WELL, type Behaviour } from './data';
+import { T } from '../../testids';
+import { KEY, makeRelease, OFFLINE, START, WELL, type Behaviour } from './data';
 import { many, workshop } from './worlds';
 
 interface Stage {
@@ -65,6 +66,42 @@ const pickDemo = ({ app, devices }: Stage): void =>
 const idOf = (app: AppState, name: string): string =>
   [...app.devices.values()].find((device) => device.name === name)?.id ?? '';
 
+/** The workshop after its root went into a drawer. */
+function drawerWorld(): World {
+  const world = workshop();
+  world.keys = [...world.keys, { ...OFFLINE }];
+  for (const device of world.devices) {
+    if (device.root !== KEY.id) continue;
+    device.root = OFFLINE.id;
+    device.trusts = [OFFLINE.id, ...device.releaseKeys];
+    device.epoch = 2;
+  }
+  return world;
+}
+
+async function click(testid: string): Promise<void> {
+  await tick();
+  document.querySelector<HTMLElement>(`[data-testid="${testid}"]`)?.click();
+  await tick();
+}
+
+async function changeKeys({ app, backend }: Stage, passphrase: string): Promise<void> {
+  app.view = 'settings';
+  app.changingKeys = [];
+  for (let turn = 0; turn < 4; turn += 1) await tick();
+  backend.dialogs.push(['/media/stick/drawer-root.pem']);
+  await click(T.keyChangeSignerFile);
+  const field = document.querySelector<HTMLInputElement>(
+    `[data-testid="${T.keyChangePassphrase}"]`,
+  );
+  if (field) field.value = passphrase;
+  field?.dispatchEvent(new Event('input', { bubbles: true }));
+  await click(T.keyChangeReleaseKey);
+  document.querySelectorAll<HTMLElement>(`[data-testid="${T.keyChangeReleaseKey}"]`)[1]?.click();
+  await click(T.keyChangeSubmit);
+  for (let turn = 0; turn < 8; turn += 1) await tick();
+}
+
 export const SCENARIOS: Record<string, Scenario> = {
   'first-start': { world: emptyWorld },
   empty: {
@@ -104,8 +141,8 @@ export const SCENARIOS: Record<string, Scenario> = {
         blocked: {
           code: 'freshness_required',
           message:
-            'device porch takes a release only with a signed statement that it is the newest, and none of its keys is open on this computer',
-          help: 'Send it from a computer that holds a key the device trusts, with its passphrase if it has one.',
+            'Device porch takes a release only with a signed statement that it is the newest, and none of its keys is open on this computer',
+          help: 'Open a key that the device trusts (it may need its passphrase), or send from the computer that has it.',
         },
         staleOffer: {
           release: old.id,
@@ -241,6 +278,42 @@ export const SCENARIOS: Record<string, Scenario> = {
     world: workshop,
     act({ app }) {
       app.view = 'settings';
+    },
+  },
+  'key-change': {
+    world: workshop,
+    act({ app }) {
+      app.view = 'settings';
+      app.changingKeys = [];
+    },
+  },
+  'key-change-offline': {
+    world: drawerWorld,
+    act({ app }) {
+      app.view = 'settings';
+      app.changingKeys = [];
+    },
+  },
+  'key-change-error': {
+    world: drawerWorld,
+    act: (stage) => changeKeys(stage, 'wrong horse'),
+  },
+  'key-change-done': {
+    world: drawerWorld,
+    act: (stage) => changeKeys(stage, 'correct horse'),
+  },
+  'key-change-none': {
+    world: () => ({ ...workshop(), devices: [] }),
+    act({ app }) {
+      app.view = 'settings';
+      app.changingKeys = [];
+    },
+  },
+  'offline-key': {
+    world: workshop,
+    async act({ app }) {
+      app.view = 'settings';
+      await click(T.keyOffline);
     },
   },
   notice: {
