@@ -50,6 +50,12 @@ const STATES = [
   'compare',
   'history',
   'settings',
+  'key-change',
+  'key-change-offline',
+  'key-change-error',
+  'key-change-done',
+  'key-change-none',
+  'offline-key',
   'notice',
   'server-off',
 ];

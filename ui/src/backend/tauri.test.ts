@@ -28,6 +28,15 @@ const form = {
 };
 
 /** Each method, the command behind it, and its arguments as Rust takes them. */
+const offlineKey = { name: 'root', path: '/o', passphrase: 'p' };
+const keyChange = {
+  devices: ['d'],
+  signer: 'k',
+  signerFile: null,
+  passphrase: null,
+  root: 'k',
+  releaseKeys: ['k'],
+};
 const CALLS: [Command, (backend: Backend) => Promise<unknown>, Record<string, unknown>][] = [
   ['snapshot', (b) => b.snapshot(), {}],
   [
@@ -53,6 +62,9 @@ const CALLS: [Command, (backend: Backend) => Promise<unknown>, Record<string, un
   ['export_public_key', (b) => b.exportPublicKey('k', '/o'), { id: 'k', path: '/o' }],
   ['unlock_key', (b) => b.unlockKey('k', 'p'), { id: 'k', passphrase: 'p' }],
   ['save_key_copy', (b) => b.saveKeyCopy('k', '/o'), { id: 'k', path: '/o' }],
+  ['new_offline_key', (b) => b.newOfflineKey(offlineKey), { form: offlineKey }],
+  ['plan_key_change', (b) => b.planKeyChange(['d']), { devices: ['d'] }],
+  ['change_keys', (b) => b.changeKeys(keyChange), { form: keyChange }],
   ['history', (b) => b.history(), {}],
   ['export_history', (b) => b.exportHistory('/o'), { path: '/o' }],
   ['set_settings', (b) => b.setSettings(settings), { settings }],

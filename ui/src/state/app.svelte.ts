@@ -87,6 +87,8 @@ export class AppState {
   /** Read out by screen readers: ends of jobs, never progress. */
   announcement = $state('');
   question = $state.raw<Question | null>(null);
+  /** Devices whose keys are to be changed, none meaning all; `null` while nobody asked. */
+  changingKeys = $state.raw<readonly string[] | null>(null);
 
   readonly signingKeys = $derived(this.keys.filter((key) => key.canSign));
   readonly runningJobs = $derived([...this.jobs.values()].filter((job) => job.phase !== 'ended'));

@@ -3,7 +3,7 @@ import { SvelteSet } from 'svelte/reactivity';
 import type { Device, Job, Release } from '../dto';
 import { chipName, plural } from '../format';
 import type { AppState } from './app.svelte';
-import { offer, type Offer } from './offer';
+import { isKeysOnly, offer, type Offer } from './offer';
 
 export type SortBy = 'name' | 'version' | 'address' | 'seen';
 
@@ -41,6 +41,7 @@ export class DevicesView {
   readonly newest = $derived.by(() => {
     const newest = new Map<string, Release>();
     for (const release of this.app.releases) {
+      if (isKeysOnly(release)) continue;
       const best = newest.get(release.product);
       if (!best || release.sequence > best.sequence) newest.set(release.product, release);
     }

@@ -41,7 +41,7 @@ describe('what is offered for a device', () => {
   it.each([
     ['wrong_product', device({ product: 'lamp' }), release()],
     ['wrong_chip', device({ chip: 'esp32s3' }), release()],
-    ['unknown_key', device({ trusts: ['0011223344556677'] }), release()],
+    ['unknown_key', device({ releaseKeys: ['0011223344556677'] }), release()],
     ['lower_sequence', device({ sequence: 7 }), release()],
     ['sequence_conflict', device({ sequence: 2 }), release()],
     ['wrong_base', device(), release({ files: { kind: 'running', sha256: '00'.repeat(32) } })],
@@ -52,6 +52,20 @@ describe('what is offered for a device', () => {
     expect(made.short.length).toBeLessThan(24);
     expect(made.why).toMatch(/\.$/);
     expect(made.help).toMatch(/\.$/);
+  });
+
+  it('takes new keys from the root only, and offers them to a device that runs the parts', () => {
+    const keys = { epoch: 2, root: 'ab', keys: ['cd'] };
+    const change = release({ app: OLDER.app, files: OLDER.files, keys });
+    const root = device({ root: change.keyId, epoch: 1 });
+    expect(code(root, change)).toBe('update');
+    expect(code({ ...root, root: 'ab' }, change)).toBe('unknown_key');
+    expect(code({ ...root, epoch: 2 }, change)).toBe('current');
+  });
+
+  it('is off when the root alone signed what brings no keys', () => {
+    const onlyRoot = device({ root: NEWER.keyId, releaseKeys: ['0011223344556677'] });
+    expect(code(onlyRoot, release())).toBe('unknown_key');
   });
 
   it('is off for the reason the device itself gives', () => {

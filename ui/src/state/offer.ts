@@ -55,12 +55,12 @@ export function offer(device: Device, release: Release | undefined, job: Job | u
     );
   }
   if (runs(device, release)) return { kind: 'current' };
-  if (!device.trusts.includes(release.keyId)) {
+  if (!maySign(device, release)) {
     return off(
       'unknown_key',
       'key not trusted',
-      `${device.name} does not trust the key ${release.keyId} that signed ${release.version}.`,
-      'Sign the release with a key that the board trusts, or re-key the board over USB.',
+      `${device.name} does not take ${release.version} from the key ${release.keyId} that signed it.`,
+      'Sign the release again with a release key of the board, or change the keys of the board: in Settings with its root at hand, else over USB.',
     );
   }
   if (device.sequence !== null && release.sequence < device.sequence) {
@@ -92,10 +92,27 @@ export function offer(device: Device, release: Release | undefined, job: Job | u
   return device.online ? { kind: 'update' } : { kind: 'queue' };
 }
 
-/** Up to date compares digests, never version text. */
+/** Up to date compares digests, never version text; keys that it brings must be there, too. */
 export function runs(device: Device, release: Release): boolean {
-  return same(release.app, device.appSha256) && same(release.files, device.filesSha256);
+  return (
+    !bringsKeys(device, release) &&
+    same(release.app, device.appSha256) &&
+    same(release.files, device.filesSha256)
+  );
 }
+
+const bringsKeys = (device: Device, release: Release): boolean =>
+  release.keys !== null && release.keys.epoch > device.epoch;
+
+/** Release keys sign releases; the root signs changes of keys. */
+const maySign = (device: Device, release: Release): boolean =>
+  bringsKeys(device, release)
+    ? device.root === release.keyId
+    : device.releaseKeys.includes(release.keyId);
+
+/** Whether a release brings keys and nothing else: it is for the devices it was made for. */
+export const isKeysOnly = (release: Release): boolean =>
+  release.keys !== null && release.app.kind !== 'carried' && release.files.kind !== 'carried';
 
 const same = (part: Part, running: string | null): boolean =>
   part.kind === 'any' || part.sha256 === running;

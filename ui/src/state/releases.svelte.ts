@@ -120,6 +120,13 @@ export function compare(
       same: sameContent(left.files, right.files),
     },
     line('signed by', (release) => words.key(release.keyId)),
+    ...(left.keys || right.keys
+      ? [
+          line('new keys', ({ keys }) =>
+            keys ? [keys.root, ...keys.keys].map(words.key).join(', ') : 'none',
+          ),
+        ]
+      : []),
     line('made', (release) => words.date(release.created)),
     line('runs on', (release) => plural(release.runningOn.length, 'device')),
   ];
