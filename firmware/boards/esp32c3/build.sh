@@ -1,10 +1,11 @@
 #!/bin/sh
 # Builds the board's program and writes it as an OTA image: build.sh VERSION OUT.bin
 #
-# Beside OUT.bin lie OUT.elf and OUT.map.txt, the biggest symbols.
+# Beside OUT.bin lies the ELF file, OUT.elf.
 #
 #   FEATURES             cargo features; default: esp32c3,wifi
 #   AIRLIFT_TRIAL        a release for tests: panics, hangs, fails_check, never_confirms
+#   SHUFFLE              links the functions in another order, by this seed
 #   RUST=debian|rustup   which compiler; default: Debian's, if its packages are there
 #   ESPTOOL              an esptool to use; default: the one pinned in requirements.txt, in a venv
 #   CARGO_TARGET_DIR     default: target/ beside this script
@@ -83,8 +84,10 @@ remap "$(cd "$std" 2>/dev/null && pwd -P || echo "$std")" /rust
 CARGO_ENCODED_RUSTFLAGS=$flags
 export CARGO_ENCODED_RUSTFLAGS
 
-"$cargo" build --quiet --locked --release --target "$target" --bin airlift-esp32c3 \
-    --no-default-features --features "$features" "$@"
+# Only the last step sees the seed, so that the crates underneath are built once.
+"$cargo" rustc --quiet --locked --release --target "$target" --bin airlift-esp32c3 \
+    --no-default-features --features "$features" "$@" \
+    ${SHUFFLE:+-- "-Clink-arg=--shuffle-sections=.text.*=$SHUFFLE"}
 elf=$CARGO_TARGET_DIR/$target/release/airlift-esp32c3
 
 if [ -z "${ESPTOOL:-}" ]; then
