@@ -22,7 +22,7 @@ pub use request::MAX_REQUEST_HEAD;
 pub use runner::{Config, Exit, Parts, Runner};
 
 use crate::event::{ChunkState, Event, Observer, PartName, Phase};
-use crate::platform::{Clock, within};
+use crate::platform::{Clock, InTime as _, within};
 use airlift_wire::Digest;
 use core::cell::{Cell, RefCell};
 use core::net::SocketAddr;
@@ -209,6 +209,7 @@ impl<C: Clock> Observer for Watch<'_, C> {
         let before = self.clock.now_ms();
         if within(self.clock, left.min(WATCHER_MS), publisher.publish(event))
             .await
+            .in_time()
             .is_none()
         {
             publisher.publish_immediate(event);

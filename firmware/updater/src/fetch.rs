@@ -6,7 +6,7 @@
 
 use crate::Failure;
 use crate::field::{field, is_text};
-use crate::platform::{Clock, Connection, Net, within};
+use crate::platform::{Clock, Connection, InTime as _, Net, within};
 use airlift_wire::{Digest, ErrorCode};
 use core::fmt::{self, Write as _};
 use core::net::SocketAddr;
@@ -181,7 +181,7 @@ impl<'n, N: Net, C: Clock> Fetcher<'n, N, C> {
             } else {
                 let ms = patience_ms(self.clock, self.progress_ms);
                 let connection = self.connection.as_mut().ok_or(FetchError::Lost)?;
-                match within(self.clock, ms, connection.read(out)).await {
+                match within(self.clock, ms, connection.read(out)).await.in_time() {
                     Some(Ok(n)) if n > 0 && n <= out.len() => n,
                     _ => {
                         self.close();
@@ -208,7 +208,7 @@ impl<'n, N: Net, C: Clock> Fetcher<'n, N, C> {
         }
         if self.connection.is_none() {
             let connecting = self.net.connect(self.host);
-            match within(self.clock, CONNECT_MS, connecting).await {
+            match within(self.clock, CONNECT_MS, connecting).await.in_time() {
                 Some(Ok(connection)) => self.connection = Some(connection),
                 _ => return Err(FetchError::Unreachable),
             }
@@ -239,7 +239,7 @@ impl<'n, N: Net, C: Clock> Fetcher<'n, N, C> {
         }
         line.write_str("\r\n").map_err(|_| FetchError::Protocol)?;
         let sending = connection.write_all(&line.bytes[..line.len]);
-        match within(self.clock, SILENCE_MS, sending).await {
+        match within(self.clock, SILENCE_MS, sending).await.in_time() {
             Some(Ok(())) => {}
             _ => return Err(FetchError::Lost),
         }
@@ -253,7 +253,10 @@ impl<'n, N: Net, C: Clock> Fetcher<'n, N, C> {
                 return Err(FetchError::Protocol);
             }
             let ms = patience_ms(self.clock, self.progress_ms);
-            match within(self.clock, ms, connection.read(room)).await {
+            match within(self.clock, ms, connection.read(room))
+                .await
+                .in_time()
+            {
                 Some(Ok(n)) if n > 0 && n <= room.len() => filled += n,
                 _ => return Err(FetchError::Lost),
             }

@@ -5,6 +5,7 @@
 
 use airlift_wire::limits::MAX_PATH;
 use core::net::SocketAddr;
+use embassy_futures::select::{Either, Select, select};
 
 /// All that a device gives the updater, as one type.
 pub trait Platform {
@@ -159,10 +160,28 @@ pub trait Random {
     fn fill(&mut self, buf: &mut [u8]);
 }
 
-/// Runs `future` for at most `ms` milliseconds; `None` when the time is over.
-pub async fn within<T>(clock: &impl Clock, ms: u32, future: impl Future<Output = T>) -> Option<T> {
-    match embassy_futures::select::select(future, clock.sleep_ms(ms)).await {
-        embassy_futures::select::Either::First(value) => Some(value),
-        embassy_futures::select::Either::Second(()) => None,
+/// Runs `future` for at most `ms` milliseconds; [`InTime::in_time`] tells which of the two ended.
+///
+/// Not an `async fn`: that would keep `future` twice, and all that waits for the network is in one.
+pub fn within<T, F: Future<Output = T>>(
+    clock: &impl Clock,
+    ms: u32,
+    future: F,
+) -> Select<F, impl Future<Output = ()>> {
+    select(future, clock.sleep_ms(ms))
+}
+
+/// What [`within`] came to.
+pub trait InTime<T> {
+    /// The value; `None` when the time is over.
+    fn in_time(self) -> Option<T>;
+}
+
+impl<T> InTime<T> for Either<T, ()> {
+    fn in_time(self) -> Option<T> {
+        match self {
+            Self::First(value) => Some(value),
+            Self::Second(()) => None,
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! the time is over ends it then. A trial that hangs does neither: the watchdog resets it, and the
 //! boot guard goes back.
 
-use crate::platform::{Clock, within};
+use crate::platform::{Clock, InTime as _, within};
 use airlift_wire::state::{Cause, Detail};
 use core::cell::Cell;
 use embassy_futures::select::{Either, select};
@@ -132,7 +132,10 @@ pub(super) async fn judge(
     };
     let passed = u32::try_from(clock.now_ms()).unwrap_or(u32::MAX);
     let left = confirm_ms.saturating_sub(passed);
-    match within(clock, left, select(judging, feeding)).await {
+    match within(clock, left, select(judging, feeding))
+        .await
+        .in_time()
+    {
         Some(Either::First(verdict)) => verdict,
         Some(Either::Second(never)) => never,
         None => Err(missing.get()),

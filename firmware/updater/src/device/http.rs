@@ -6,7 +6,7 @@ use super::request::{MAX_REQUEST_HEAD, Method, Request, host_of, read_head};
 use super::{Device, FRESH_MS, Maybe, Status};
 use crate::Failure;
 use crate::event::Event;
-use crate::platform::{Clock, Connection, NetError, within};
+use crate::platform::{Clock, Connection, InTime as _, NetError, within};
 use airlift_wire::digest::{Hasher, parse_hex};
 use airlift_wire::limits::{MAX_ENVELOPE, MAX_STATEMENT};
 use airlift_wire::{Digest, ErrorCode};
@@ -37,7 +37,9 @@ impl<C: Connection, K: Clock> Connection for Bounded<'_, C, K> {
     }
 
     async fn write_all(&mut self, data: &[u8]) -> Result<(), NetError> {
-        let written = within(self.clock, WRITE_MS, self.inner.write_all(data)).await;
+        let written = within(self.clock, WRITE_MS, self.inner.write_all(data))
+            .await
+            .in_time();
         written.unwrap_or(Err(NetError))
     }
 }
@@ -81,7 +83,9 @@ impl Device {
         free_memory: u32,
     ) -> Result<Result<(), Refusal>, NetError> {
         let mut head = [0; MAX_REQUEST_HEAD];
-        let read = within(clock, REQUEST_MS, read_head(connection, &mut head)).await;
+        let read = within(clock, REQUEST_MS, read_head(connection, &mut head))
+            .await
+            .in_time();
         let Some((head_len, filled)) = read.ok_or(NetError)?? else {
             return Ok(Err(MALFORMED));
         };
@@ -270,6 +274,7 @@ impl Device {
         };
         within(clock, REQUEST_MS, receiving)
             .await
+            .in_time()
             .ok_or(NetError)??;
         let now_ms = clock.now_ms();
         let (trust, product) = {
@@ -374,6 +379,7 @@ impl Device {
         let receiving = self.receive(connection, early, len, claim.is_some());
         let id = within(clock, REQUEST_MS, receiving)
             .await
+            .in_time()
             .ok_or(NetError)??;
         if let Some(claim) = claim {
             if !self.may_check(clock.now_ms()) {

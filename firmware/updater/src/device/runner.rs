@@ -8,7 +8,7 @@ use crate::fetch::{Fetcher, Resource};
 use crate::guard::{self, Boot};
 use crate::layout::{Layout, SlotId};
 use crate::path::Path;
-use crate::platform::{Clock, Platform, Random, within};
+use crate::platform::{Clock, InTime as _, Platform, Random, within};
 use crate::store::{self, SlotRelease, Store};
 use crate::update::{self, Running, Wishes};
 use crate::{Buffers, Failure};
@@ -448,7 +448,10 @@ async fn reach<N: crate::platform::Net, C: Clock>(
             clock.sleep_ms(RETRY_MS).await;
         }
     };
-    within(clock, REACH_MS, trying).await.ok_or(UNREACHABLE)?;
+    within(clock, REACH_MS, trying)
+        .await
+        .in_time()
+        .ok_or(UNREACHABLE)?;
     fetcher.progress();
     Ok(())
 }

@@ -34,23 +34,24 @@ pub(super) async fn fetch<F: Flash, S: Files, N: Net, C: Clock, O: Observer>(
         let first = page * PAGE_CHUNKS as u32;
         let end = chunks.min(first + PAGE_CHUNKS as u32);
         let mut keep = scan(part, first..end, offset, flash, buffers, observer).await?;
-        let count = end - first;
         if resumed {
-            // Keep a chunk only if the one after it is kept as well.
-            let following = keep >> 1 | if end == chunks { 0 } else { 1 << (count - 1) };
             if let Some((n, hash)) = edge.take()
-                && keep & 1 == 0
+                && !keep[0]
             {
                 rewrite::<F, S, N, C, O>(
                     part, n, hash, chip, offset, flash, fetcher, buffers, observer,
                 )
                 .await?;
             }
-            let last = keep >> (count - 1) & 1 == 1;
-            if last && end < chunks {
-                edge = index::hash_in(&buffers.page, count as usize - 1).map(|h| (end - 1, h));
+            let last = (end - 1 - first) as usize;
+            if keep[last] && end < chunks {
+                edge = index::hash_in(&buffers.page, last).map(|h| (end - 1, h));
             }
-            keep &= following;
+            // Keep a chunk only if the one after it is kept as well.
+            for n in 0..last {
+                keep[n] &= keep[n + 1];
+            }
+            keep[last] &= end < chunks;
         }
         let mut sink = Sink::<F, S>::Sectors(Sectors {
             flash,
@@ -59,9 +60,9 @@ pub(super) async fn fetch<F: Flash, S: Files, N: Net, C: Clock, O: Observer>(
         });
         let mut n = first;
         while n < end {
-            let kept = keep >> (n - first) & 1 == 1;
-            let same = |m: u32| (keep >> (m - first) & 1 == 1) == kept;
-            let stop = (n..end).find(|m| !same(*m)).unwrap_or(end);
+            let kept = keep[(n - first) as usize];
+            let other = |m: &u32| keep[(*m - first) as usize] != kept;
+            let stop = (n..end).find(other).unwrap_or(end);
             if kept {
                 let state = ChunkState::Kept;
                 let event = Event::Chunk {
@@ -81,7 +82,7 @@ pub(super) async fn fetch<F: Flash, S: Files, N: Net, C: Clock, O: Observer>(
     Ok(())
 }
 
-/// Which of `chunks` (at most 128) already have the right hash in flash; bit 0 is the first.
+/// Which of `chunks` (at most 128) already have the right hash in flash.
 async fn scan<F: Flash>(
     part: &Part<'_>,
     chunks: core::ops::Range<u32>,
@@ -89,8 +90,8 @@ async fn scan<F: Flash>(
     flash: &mut F,
     buffers: &mut Buffers,
     observer: &impl Observer,
-) -> Result<u128, Failure> {
-    let mut keep = 0u128;
+) -> Result<[bool; PAGE_CHUNKS], Failure> {
+    let mut keep = [false; PAGE_CHUNKS];
     for (place, n) in chunks.enumerate() {
         go_on(observer)?;
         let range = index::chunk_range(part.size, n);
@@ -100,7 +101,7 @@ async fn scan<F: Flash>(
             .await
             .map_err(|_| FLASH)?;
         if index::hash_in(&buffers.page, place) == Some(Digest::of(buf)) {
-            keep |= 1 << place;
+            keep[place] = true;
         }
     }
     Ok(keep)
