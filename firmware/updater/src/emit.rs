@@ -24,8 +24,8 @@ pub(crate) enum At {
 /// Where a walk through a folder is.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor {
-    /// Folder of the slot.
-    root: Path,
+    /// Bytes of `path` that are the folder of the slot.
+    root_len: usize,
     /// Absolute path of the current entry; the root before the first.
     pub(crate) path: Path,
     pub(crate) is_folder: bool,
@@ -39,7 +39,7 @@ impl Cursor {
     /// Before the first entry of `root`, such as `/ota_0`.
     pub fn new(root: Path) -> Self {
         Self {
-            root,
+            root_len: root.len(),
             path: root,
             is_folder: true,
             at: At::Header,
@@ -67,9 +67,14 @@ impl Cursor {
         Ok(last)
     }
 
+    /// Whether a path of the walk is where it began.
+    pub(crate) fn is_root(&self, path: &Path) -> bool {
+        path.len() == self.root_len
+    }
+
     /// A path of the walk as the tar has it.
     pub(crate) fn in_tar<'p>(&self, path: &'p Path) -> &'p str {
-        path.as_str().get(self.root.len() + 1..).unwrap_or("")
+        path.as_str().get(self.root_len + 1..).unwrap_or("")
     }
 
     /// Bytes produced so far.
@@ -180,13 +185,13 @@ impl Cursor {
 
     /// The current entry's path below the root.
     pub(crate) fn relative(&self) -> Path {
-        Path::new(self.in_tar(&self.path)).unwrap_or(self.root)
+        Path::new(self.in_tar(&self.path)).unwrap_or(Path::EMPTY)
     }
 
     /// Moves to the next entry; its size, or `None` at the end.
     async fn step<F: Files>(&mut self, files: &mut F) -> Result<Option<u32>, FilesError> {
         let mut folder = self.path;
-        let mut after = Path::new("").unwrap_or(self.root);
+        let mut after = Path::EMPTY;
         if !self.is_folder {
             after = folder.pop();
         }
@@ -196,8 +201,8 @@ impl Cursor {
                 .await?
             {
                 Some(entry) => {
-                    if folder == self.root && !entry.is_folder && entry.name() == VERSION_FILE {
-                        after = Path::new(VERSION_FILE).unwrap_or(self.root);
+                    if self.is_root(&folder) && !entry.is_folder && entry.name() == VERSION_FILE {
+                        after = Path::new(VERSION_FILE).ok_or(FilesError::BadName)?;
                         continue;
                     }
                     folder.push(entry.name()).ok_or(FilesError::BadName)?;
@@ -209,7 +214,7 @@ impl Cursor {
                     };
                     return Ok(Some(if entry.is_folder { 0 } else { size }));
                 }
-                None if folder == self.root => return Ok(None),
+                None if self.is_root(&folder) => return Ok(None),
                 None => {
                     after = folder.pop();
                     after.push_str("/").ok_or(FilesError::BadName)?;

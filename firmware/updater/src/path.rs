@@ -13,22 +13,22 @@ pub struct Path {
 }
 
 impl Path {
+    /// No path.
+    pub const EMPTY: Self = Self {
+        bytes: [0; CAPACITY],
+        len: 0,
+    };
+
     /// From text; `None` when it is too long.
     pub fn new(text: &str) -> Option<Self> {
-        let mut path = Self {
-            bytes: [0; CAPACITY],
-            len: 0,
-        };
+        let mut path = Self::EMPTY;
         path.push_str(text)?;
         Some(path)
     }
 
     /// The folder of a slot: `/ota_0`.
     pub fn slot(slot: crate::SlotId) -> Self {
-        let mut path = Self {
-            bytes: [0; CAPACITY],
-            len: 0,
-        };
+        let mut path = Self::EMPTY;
         // Slot names are short.
         let _ = path.push_str("/");
         let _ = path.push_str(slot.name());
@@ -74,10 +74,7 @@ impl Path {
     /// Takes the last component off and returns its name in a path of its own.
     pub fn pop(&mut self) -> Self {
         let at = self.as_str().rfind('/').unwrap_or(0);
-        let mut name = Self {
-            bytes: [0; CAPACITY],
-            len: 0,
-        };
+        let mut name = Self::EMPTY;
         let text = self.as_str().get(at + 1..).unwrap_or("");
         let _ = name.push_str(text);
         self.len = at as u8;

@@ -51,12 +51,12 @@ impl Unpacker {
         let mut version = root;
         version.push(VERSION_FILE).ok_or(TarError::Path)?;
         let removed = files.remove(version.as_str()).await;
-        remove_after(files, root, cursor).await?;
+        remove_after(files, cursor).await?;
         if removed.is_err() {
             // A folder of that name, which was not empty; what was in it came after the cursor.
             files.remove(version.as_str()).await?;
         }
-        let mut last = Path::new("").unwrap_or(root);
+        let mut last = Path::EMPTY;
         if cursor.path != root {
             last = cursor.relative();
             if cursor.is_folder {
@@ -211,20 +211,20 @@ pub async fn write_version<F: Files>(
     Ok(())
 }
 
-/// Removes everything in `root` that comes after the cursor in the order of the tar.
-async fn remove_after<F: Files>(files: &mut F, root: Path, cursor: &Cursor) -> Result<(), Failure> {
+/// Removes everything that comes after the cursor in the order of the tar.
+async fn remove_after<F: Files>(files: &mut F, cursor: &Cursor) -> Result<(), Failure> {
     // Inside the current entry (a folder's content), then after it in each folder above it.
     let mut folder = cursor.path;
     if cursor.is_folder {
-        remove_children(files, folder, "").await?;
+        remove_children(files, &folder, "").await?;
     }
     let mut is_folder = cursor.is_folder;
-    while folder != root {
+    while !cursor.is_root(&folder) {
         let mut after = folder.pop();
         if is_folder {
             after.push_str("/").ok_or(TarError::Path)?;
         }
-        remove_children(files, folder, after.as_str()).await?;
+        remove_children(files, &folder, after.as_str()).await?;
         is_folder = true;
     }
     Ok(())
@@ -233,13 +233,13 @@ async fn remove_after<F: Files>(files: &mut F, root: Path, cursor: &Cursor) -> R
 /// Removes the children of `folder` after the key `after`, with all that is in them.
 async fn remove_children<F: Files>(
     files: &mut F,
-    folder: Path,
+    folder: &Path,
     after: &str,
 ) -> Result<(), Failure> {
-    let mut at = folder;
+    let mut at = *folder;
     let mut removed = None;
     loop {
-        let key = if at == folder { after } else { "" };
+        let key = if at == *folder { after } else { "" };
         match files.next_entry(at.as_str(), key.as_bytes()).await? {
             Some(entry) => {
                 at.push(entry.name()).ok_or(FilesError::BadName)?;
@@ -251,7 +251,7 @@ async fn remove_children<F: Files>(
                     continue;
                 }
             }
-            None if at == folder => return Ok(()),
+            None if at == *folder => return Ok(()),
             None => {}
         }
         files.remove(at.as_str()).await?;

@@ -391,14 +391,14 @@ impl<'a, 'e> Opened<'a, 'e> {
                 PartRef::Carried(part) => {
                     let resumed = self.resumed;
                     files::fetch::<F, S, N, C, O>(
-                        part, root, resumed, files, fetcher, buffers, observer,
+                        part, &root, resumed, files, fetcher, buffers, observer,
                     )
                     .await?;
                     part.digest
                 }
                 other => {
                     let from = Path::slot(layout.running);
-                    copy::files(files, from, root, other.digest(), buffers, observer).await?
+                    copy::files(files, &from, &root, other.digest(), buffers, observer).await?
                 }
             };
             crate::unpack::write_version(files, root, manifest.version).await?;

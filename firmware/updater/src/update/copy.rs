@@ -42,25 +42,26 @@ pub(super) async fn app<F: Flash>(
 /// A folder that is equal stays.
 pub(super) async fn files<S: Files>(
     files: &mut S,
-    from: Path,
-    to: Path,
+    from: &Path,
+    to: &Path,
     named: Option<Digest>,
     buffers: &mut Buffers,
     observer: &impl Observer,
 ) -> Result<Digest, Failure> {
-    let wanted = read_files(files, from, buffers).await?;
+    let wanted = read_files(files, *from, buffers).await?;
     if named.is_some_and(|named| named != wanted) {
         let message = "the files that the release needs were changed on the device";
         return Err(Failure::new(ErrorCode::WrongBase, message));
     }
-    if read_files(files, to, buffers)
+    if read_files(files, *to, buffers)
         .await
         .is_ok_and(|there| there == wanted)
     {
         return Ok(wanted);
     }
-    let mut unpacker = Unpacker::resume(files, to, &Cursor::new(to)).await?;
-    let mut cursor = Cursor::new(from);
+    let mut cursor = Cursor::new(*to);
+    let mut unpacker = Unpacker::resume(files, *to, &cursor).await?;
+    cursor = Cursor::new(*from);
     while !cursor.is_done() {
         go_on(observer)?;
         let n = cursor.fill(files, &mut buffers.chunks[0]).await?;
@@ -90,7 +91,7 @@ pub(super) async fn blocks_of<S: Files>(
 ) -> Result<u32, Failure> {
     let mut blocks = 0u32;
     let mut folder = root;
-    let mut after = Path::new("").unwrap_or(root);
+    let mut after = Path::EMPTY;
     loop {
         match files
             .next_entry(folder.as_str(), after.as_str().as_bytes())

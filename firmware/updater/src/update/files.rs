@@ -24,7 +24,7 @@ const SYNC_CHUNKS: u32 = 8;
 #[allow(clippy::too_many_arguments)]
 pub(super) async fn fetch<F: Flash, S: Files, N: Net, C: Clock, O: Observer>(
     part: &Part<'_>,
-    root: Path,
+    root: &Path,
     resumed: bool,
     files: &mut S,
     fetcher: &mut Fetcher<'_, N, C>,
@@ -32,7 +32,7 @@ pub(super) async fn fetch<F: Flash, S: Files, N: Net, C: Clock, O: Observer>(
     observer: &mut O,
 ) -> Result<(), Failure> {
     let chunks = part.chunks();
-    let mut cursor = Some(Cursor::new(root));
+    let mut cursor = Some(Cursor::new(*root));
     let mut unpacker = None;
     let mut look = resumed;
     for page in 0..part.pages.len() as u32 {
@@ -66,9 +66,10 @@ pub(super) async fn fetch<F: Flash, S: Files, N: Net, C: Clock, O: Observer>(
         }
         if first < end || end == chunks {
             // The first gap, or the end without one: from here on the folder is rewritten.
-            if let Some(at) = cursor.take() {
-                unpacker = Some(Unpacker::resume(files, root, &at).await?);
+            if let Some(at) = &cursor {
+                unpacker = Some(Unpacker::resume(files, *root, at).await?);
             }
+            cursor = None;
         }
         if let Some(unpacker) = &mut unpacker
             && first < end
