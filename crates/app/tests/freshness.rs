@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use airlift_app::dto::{Device, End, Job};
-use airlift_app::{Airlift, Options, Secret, sample};
+use airlift_app::{Airlift, NewKeys, Options, Secret, sample};
 use airlift_release::{FilesInput, PackOptions, Release, SigningKey, keys, pack};
 use airlift_virtual_device::{Behaviour, Settings, Simulation, SimulationConfig, Software};
 use airlift_wire::KeySet;
@@ -212,6 +212,25 @@ async fn offer(device: std::net::SocketAddr, envelope: &[u8]) {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.contains("freshness_required"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_keys_is_stated_by_the_root_that_signs_it_and_by_nobody_afterwards() {
+    let bench = Bench::new("fresh-rekey", true, Settings::default()).await;
+    let device = bench.simulation.devices()[0].id.clone();
+    let next = SigningKey::from_seed(&[44; 32]);
+    let new = NewKeys {
+        root: bench.key.public(),
+        release: vec![next.public()],
+        epoch: None,
+    };
+    let root = SigningKey::from_seed(&[42; 32]);
+    let jobs = bench.airlift.rekey(&[device], root, new).await.unwrap();
+    let job = bench.airlift.wait_for(jobs[0]).await.unwrap();
+    assert_eq!(job.end, Some(End::Done), "{}", job.summary);
+    let closed = |device: &Device| device.epoch == 2 && device.blocked.is_some();
+    let device = bench.device_when(closed).await;
+    assert_eq!(device.blocked.unwrap().code, "freshness_required");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,7 +34,33 @@ impl Airlift {
     }
 }
 
+impl Airlift {
+    /// Takes a key out of use for statements when these jobs have ended.
+    pub(super) fn close_after(&self, id: String, jobs: Vec<u32>) {
+        let airlift = self.clone();
+        self.spawn(async move {
+            for job in jobs {
+                let _ = airlift.wait_for(job).await;
+            }
+            lock(&airlift.shared.unlocked).remove(&id);
+            if let Err(e) = airlift.keys_changed().await {
+                tracing::warn!("{e}");
+            }
+        });
+    }
+}
+
 impl Shared {
+    /// Takes a key into use for statements; false when it was in use already.
+    pub(super) fn open(&self, key: SigningKey) -> bool {
+        let id = key.id().to_string();
+        let new = !self.signer_ids().contains(&id);
+        if new {
+            lock(&self.unlocked).insert(id, Arc::new(key));
+        }
+        new
+    }
+
     /// The release with the highest sequence of those here that this device could take.
     pub(crate) fn newest_for(&self, device: &DeviceInfo) -> Option<Release> {
         newest(self.library.list(), device)

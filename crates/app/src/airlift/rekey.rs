@@ -121,6 +121,7 @@ impl Airlift {
         new: NewKeys,
     ) -> Result<Vec<u32>, Error> {
         let signer = root.id().to_string();
+        let mut asked_for_newest = false;
         let mut groups: BTreeMap<Runs, Vec<String>> = BTreeMap::new();
         let mut known = 0;
         for id in devices {
@@ -132,6 +133,7 @@ impl Airlift {
                 return Err(Error::refused(ErrorCode::BadKeySet, message));
             }
             known = known.max(self.shared.epoch_of(&seen.info));
+            asked_for_newest |= seen.info.freshness.is_some_and(|f| f.required);
             groups.entry(runs).or_default().push(id.clone());
         }
         let epoch = match new.epoch {
@@ -145,7 +147,7 @@ impl Airlift {
         let keys = key_set(epoch, new.root, &new.release)?;
         let shared = self.shared.clone();
         let created = created(shared.clock.unix());
-        let made = blocking(move || {
+        let (made, root) = blocking(move || {
             // The library keeps only what somebody signed who is trusted here.
             shared.keys.trust(&root.public(), "root")?;
             let mut made = Vec::new();
@@ -168,9 +170,10 @@ impl Airlift {
                 let release = shared.library.add_next(product, least, &trusted, make)?;
                 made.push((release.id, devices));
             }
-            Ok(made)
+            Ok((made, root))
         })
         .await?;
+        let open = asked_for_newest && self.shared.open(root);
         self.keys_changed().await?;
         self.shared.tell_releases();
         let mut jobs = BTreeMap::new();
@@ -178,7 +181,11 @@ impl Airlift {
             let started = self.start_update(&devices, &release, false).await?;
             jobs.extend(devices.into_iter().zip(started));
         }
-        Ok(devices.iter().filter_map(|id| jobs.remove(id)).collect())
+        let jobs: Vec<u32> = devices.iter().filter_map(|id| jobs.remove(id)).collect();
+        if open {
+            self.close_after(signer, jobs.clone());
+        }
+        Ok(jobs)
     }
 }
 
