@@ -22,7 +22,7 @@ use crate::keys::Keys;
 use crate::library::Library;
 use crate::server::ChunkServer;
 use crate::simulate::VirtualDevices;
-use crate::store::{Store, blocking};
+use crate::store::{Mended, Store, blocking};
 use crate::{Error, job::preflight};
 
 mod freshness;
@@ -158,7 +158,7 @@ impl Airlift {
         })
         .await?;
         let (store, mended) = Store::open(&home).await?;
-        let mut notices: Vec<ErrorInfo> = mended.iter().map(notices::mended).collect();
+        let mut notices: Vec<ErrorInfo> = mended.iter().map(Mended::notice).collect();
         let settings = match store.settings().await {
             Err(error) if error.is_unreadable_row() => {
                 notices.push(notices::settings());

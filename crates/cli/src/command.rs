@@ -16,6 +16,7 @@ mod update;
 
 use crate::args::Command;
 use crate::failure::Failure;
+use airlift_app::dto::ErrorInfo;
 use airlift_app::home::Home;
 use airlift_app::{Airlift, Options};
 use airlift_wire::ErrorCode;
@@ -68,5 +69,13 @@ fn key_name() -> Result<impl Fn(&str) -> String, Failure> {
 async fn open(mdns: bool) -> Result<Airlift, Failure> {
     let mut options = Options::command(Home::locate()?);
     options.mdns = mdns;
-    Ok(Airlift::open(options).await?)
+    let app = Airlift::open(options).await?;
+    app.notices().iter().for_each(warn);
+    Ok(app)
+}
+
+/// Tells what is wrong and does not keep a command from doing what it was asked.
+fn warn(notice: &ErrorInfo) {
+    eprintln!("warning: {} [{}]", notice.message, notice.code);
+    eprintln!("warning: {}", notice.help);
 }

@@ -90,7 +90,7 @@ mod tests {
         let most = Limits::default().connections;
         let total: usize = (0..most).map(send_buffer).sum();
         // Linux doubles what it is given.
-        assert!(2 * total <= 144 << 20, "{} MiB", 2 * total >> 20);
+        assert!(2 * total <= 144 << 20, "{} MiB", (2 * total) >> 20);
         assert_eq!(send_buffer(0), 512 * 1024);
         assert!(send_buffer(most) > 4096, "a few chunks fit");
     }

@@ -248,6 +248,7 @@ export class AppState {
       return;
     }
     this.#loading = true;
+    let found: readonly ErrorInfo[] = [];
     try {
       do {
         this.#loadAgain = false;
@@ -261,10 +262,13 @@ export class AppState {
         this.server = snapshot.server;
         this.settings = snapshot.settings;
         this.virtualDevices = snapshot.virtualDevices;
+        found = snapshot.notices ?? [];
         const { seq } = snapshot;
         if (seq !== undefined) this.#gathered = this.#gathered.filter((event) => event.seq > seq);
       } while (this.#loadAgain);
       this.broken = null;
+      // What was found damaged at the start is said once, not at every reading.
+      if (!this.ready) found.forEach((notice) => this.complain(notice));
       if (this.ready) this.rereads += 1;
       this.ready = true;
     } catch (thrown) {

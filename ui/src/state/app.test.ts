@@ -58,6 +58,22 @@ describe('keeping in step with the app', () => {
     expect(app.devices.get('porch')?.freeMemory).toBe(1999);
   });
 
+  it('says once what was found damaged at the start', async () => {
+    const backend = new FakeBackend(smallWorld(), new ManualClock(START));
+    const damaged = { code: 'database', message: 'The database was damaged.', help: 'It is kept.' };
+    const snapshot = await backend.snapshot();
+    vi.spyOn(backend, 'snapshot').mockResolvedValue({ ...snapshot, notices: [damaged] });
+    const app = new AppState(backend, new ManualClock(START), (callback) => callback());
+    await app.start();
+    expect(app.notices.map((notice) => notice.error)).toEqual([damaged]);
+    app.notices.forEach((notice) => app.dismiss(notice.id));
+    backend.loseOneEvent();
+    backend.changeDevice('kitchen', { freeMemory: 2 });
+    await settle();
+    expect(app.rereads).toBe(1);
+    expect(app.notices).toEqual([]);
+  });
+
   it('reads everything again when an event was lost', async () => {
     const { app, backend } = await started(smallWorld());
     const snapshot = vi.spyOn(backend, 'snapshot');

@@ -7,28 +7,6 @@ use airlift_wire::ErrorCode;
 use crate::Error;
 use crate::dto::ErrorInfo;
 use crate::error::info;
-use crate::store::Mended;
-
-/// The database was damaged.
-pub(super) fn mended(mended: &Mended) -> ErrorInfo {
-    let saved = match (mended.jobs, mended.devices) {
-        (0, 0) => "nothing could be read from it".to_owned(),
-        (jobs, devices) => format!("{jobs} updates and {devices} devices could be read from it"),
-    };
-    let settings = if mended.settings {
-        ""
-    } else {
-        "; the settings are the usual ones"
-    };
-    let message = format!("the database was damaged, and {saved}{settings}");
-    let mut info = info(ErrorCode::Database, message);
-    info.help = format!(
-        "Releases and keys are not affected. The damaged file is kept as {}; a backup of it would \
-         bring the history back.",
-        mended.aside.display()
-    );
-    info
-}
 
 /// The settings cannot be read.
 pub(super) fn settings() -> ErrorInfo {

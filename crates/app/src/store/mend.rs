@@ -14,6 +14,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params_from_iter};
 
 use super::{connect, database, migrate};
 use crate::Error;
+use crate::dto::ErrorInfo;
+use crate::error::info;
 use crate::home::Home;
 
 /// The lock in `run/`.
@@ -43,6 +45,31 @@ pub struct Mended {
     pub devices: usize,
     /// Whether settings were saved.
     pub settings: bool,
+}
+
+impl Mended {
+    /// What to tell the user.
+    pub fn notice(&self) -> ErrorInfo {
+        let saved = match (self.jobs, self.devices) {
+            (0, 0) => "nothing could be read from it".to_owned(),
+            (jobs, devices) => {
+                format!("{jobs} updates and {devices} devices could be read from it")
+            }
+        };
+        let settings = if self.settings {
+            ""
+        } else {
+            "; the settings are the usual ones"
+        };
+        let message = format!("the database was damaged, and {saved}{settings}");
+        let mut info = info(airlift_wire::ErrorCode::Database, message);
+        info.help = format!(
+            "Releases and keys are not affected. The damaged file is kept as {}; a backup of it would \
+         bring the history back.",
+            self.aside.display()
+        );
+        info
+    }
 }
 
 /// Opens the database of a home. The file holds the shared lock.

@@ -28,13 +28,23 @@ fn new(args: &NewKey) -> Result<u8, Failure> {
     if public.exists() {
         return Err(airlift_release::Error::Exists(public).into());
     }
-    keys::write_private(&args.key, &pem)?;
+    let (key, note) = match keys::write_private(&args.key, &pem) {
+        Ok(()) => (key, "keep it, and keep a copy"),
+        Err(exists @ airlift_release::Error::Exists(_)) => {
+            // A key whose making was cut off before its public half was written is finished.
+            let passphrase = passphrase.as_deref().map(String::as_str);
+            let there = keys::read_key_file(&args.key);
+            let there = there.and_then(|pem| SigningKey::from_pem(&pem, passphrase));
+            (
+                there.map_err(|_| exists)?,
+                "was there, without its public half",
+            )
+        }
+        Err(error) => return Err(error.into()),
+    };
     keys::write_public(&public, &key.public())?;
     output::line(&format!("key      {}", key.id()))?;
-    output::line(&format!(
-        "private  {}  (keep it, and keep a copy)",
-        args.key.display()
-    ))?;
+    output::line(&format!("private  {}  ({note})", args.key.display()))?;
     output::line(&format!("public   {}", public.display()))?;
     Ok(exit::DONE)
 }

@@ -5,9 +5,9 @@ use crate::args::{Pack, Resign};
 use crate::exit;
 use crate::failure::Failure;
 use crate::output;
+use airlift_release::write::{Access, Existing, write_file};
 use airlift_release::{FilesInput, PackOptions, Release, SigningKey, UnverifiedRelease};
 use airlift_wire::limits::MAX_PART_SIZE;
-use std::io::Write as _;
 use std::path::Path;
 
 pub fn pack(args: Pack) -> Result<u8, Failure> {
@@ -65,7 +65,9 @@ fn open_own(path: &Path, key: &SigningKey) -> Result<Release, Failure> {
 
 fn finish(release: &Release, output: &Path) -> Result<u8, Failure> {
     let bytes = release.to_file();
-    write_new(output, &bytes).map_err(|error| Failure::io(output, &error))?;
+    // A full disk, or Ctrl-C, leaves the old file.
+    write_file(output, &[&bytes], Existing::Replace, Access::Usual)
+        .map_err(|error| Failure::io(output, &error))?;
     let manifest = release.manifest();
     output::line(&format!("release  {}", release.id()))?;
     output::line(&format!(
@@ -93,23 +95,4 @@ fn finish(release: &Release, output: &Path) -> Result<u8, Failure> {
         output::size(bytes.len() as u64)
     ))?;
     Ok(exit::DONE)
-}
-
-/// Writes beside the target and renames: a full disk leaves the old file.
-fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
-    let mut temporary = std::ffi::OsString::from(".");
-    temporary.push(name);
-    temporary.push(format!(".{}", std::process::id()));
-    let temporary = path.with_file_name(temporary);
-    let written = (|| {
-        let mut file = std::fs::File::create_new(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    })();
-    if written.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written
 }

@@ -16,7 +16,7 @@ pub fn trusted_keys() -> Result<Vec<PublicKey>, Failure> {
     if !root.is_dir() {
         return Ok(Vec::new());
     }
-    Ok(Keys::new(Home::open(&root)?).trusted()?)
+    Ok(Keys::new(Home::at(&root)).trusted()?)
 }
 
 /// Every key that is known here; as [`trusted_keys`], it makes nothing.
@@ -25,7 +25,7 @@ pub fn known_keys() -> Result<Vec<Key>, Failure> {
     if !root.is_dir() {
         return Ok(Vec::new());
     }
-    Ok(Keys::new(Home::open(&root)?).list()?)
+    Ok(Keys::new(Home::at(&root)).list()?)
 }
 
 /// What the devices that were seen before said last; none when there is no list of them.
@@ -34,7 +34,10 @@ pub async fn seen_devices() -> Result<Vec<DeviceInfo>, Failure> {
     if !root.join("airlift.db").is_file() {
         return Ok(Vec::new());
     }
-    let (store, _) = Store::open(&Home::open(&root)?).await?;
+    let (store, mended) = Store::open(&Home::open(&root)?).await?;
+    if let Some(mended) = mended {
+        super::warn(&mended.notice());
+    }
     let remembered = store.remembered().await?.into_iter();
     Ok(remembered.filter_map(|device| device.info).collect())
 }

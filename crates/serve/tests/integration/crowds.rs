@@ -278,8 +278,10 @@ async fn a_process_without_files_left_gives_up_those_that_do_nothing() {
 #[tokio::test]
 async fn a_slow_reader_that_keeps_reading_is_not_taken_for_a_stalled_one() {
     let offer = Offer::of_len(PART);
-    let mut limits = Limits::default();
-    limits.stall = Duration::from_millis(500);
+    let limits = Limits {
+        stall: Duration::from_millis(500),
+        ..Limits::default()
+    };
     let server = offer.serve_within(limits);
     let from = Ipv4Addr::LOCALHOST;
     let mut reader = Slow::Reader
