@@ -14,8 +14,10 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import tarfile
 import time
 import unittest
+import urllib.request
 
 from harness import FIXTURES, T, Desk, css, get_json
 from webdriver import ARROW_DOWN, CONTROL, ENTER, ESCAPE, SPACE
@@ -814,6 +816,98 @@ class RolledBack(WindowTest):
         self.show("History")
         self.find("historyRow", '[data-end="rolled_back"]')
         self.show("Devices")
+
+
+class Unfit(WindowTest):
+    """A version whose own check fails."""
+
+    @classmethod
+    def prepare(cls):
+        cls.simulation = cls.simulate("--fails-check", "6.1.0", product="unfit")
+
+    @classmethod
+    def arrange(cls):
+        cls.simulated()
+        cls.update("6.1.0")
+        cls.ended = cls.end_of_job()
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        DESK.stop(cls.simulation)
+
+    def test_the_job_says_what_the_check_said(self):
+        self.assertEqual(self.ended["end"], "rolled_back")
+        summary = self.find("jobSummary", '[data-end="rolled_back"]').text
+        words = "6.1.0 was on trial, and its own check said “sensor missing”."
+        self.assertIn(words, summary)
+
+    def test_the_device_keeps_it(self):
+        last = device_of(self.url)["last_update"]
+        self.assertEqual((last["cause"], last["detail"]), ("health_check", "sensor missing"))
+        self.find("pane", ' [data-tab="device"]').click()
+        said = self.find("deviceCause").text
+        self.assertIn("its own check failed: “sensor missing”", said)
+
+
+class OldRelease(WindowTest):
+    """Somebody offers an old release to a device that wants to be told the newest."""
+
+    SECRET = "correct horse battery"
+
+    @classmethod
+    def prepare(cls):
+        cls.simulation = cls.simulate("--require-fresh", product="stale")
+        # The window has the key, and does not have its passphrase.
+        name = str(cls.home / "keys" / "signer.pem")
+        seal = ["openssl", "pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", f"pass:{cls.SECRET}"]
+        subprocess.run([*seal, "-in", str(cls.key), "-out", name], check=True, capture_output=True)
+        shutil.copy(cls.key.with_suffix(".pub.pem"), cls.home / "keys" / "signer.pub.pem")
+
+    @classmethod
+    def arrange(cls):
+        cls.simulated()
+        cls.old = cls.pack("old", cls.product, "7.0.0", 2, key=cls.key)
+        for path in (cls.old, cls.pack("new", cls.product, "7.1.0", 3, key=cls.key)):
+            DESK.drop(path)
+            cls.wait_text("notice", "7.0.0" if path == cls.old else "7.1.0")
+        with tarfile.open(cls.old) as release:
+            envelope = release.extractfile("manifest.cose").read()
+        head = {"Content-Type": "application/cose"}
+        request = urllib.request.Request(f"{cls.url}/v1/update", envelope, head)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            cls.refusal = json.loads(answer.read().splitlines()[-1])
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        DESK.stop(cls.simulation)
+
+    def test_1_the_device_refuses_it_and_its_row_warns(self):
+        self.assertEqual(self.refusal["code"], "freshness_required")
+        self.wait(lambda: self.all("deviceStale"), "a warning in the row", 30)
+        self.assertEqual(self.row(self.device).attribute("data-offer"), "off")
+        self.assertIn("key not open", self.find("deviceOff").text)
+
+    def test_2_the_details_say_who_offered_what_and_what_is_the_newest(self):
+        self.row(self.device).find(css("deviceName")).click()
+        said = self.find("staleOffer").text
+        self.assertIn("127.0.0.1 offered it 7.0.0 (sequence 2)", said)
+        self.assertIn("The newest one here is 7.1.0 (sequence 3).", said)
+
+    def test_3_with_the_key_open_the_newest_is_sent(self):
+        self.find("openKey").click()
+        self.find("unlockPassphrase").type("wrong")
+        self.find("unlockSubmit").click()
+        self.wait_text("errorCode", "bad_passphrase", 30)
+        self.find("unlockPassphrase").type(self.SECRET)
+        self.find("unlockSubmit").click()
+        self.gone("unlockKey", 30)
+        self.row(self.device, '[data-offer="update"]').find(css("deviceUpdate")).click()
+        self.assertEqual(self.end_of_job()["end"], "done")
+        running = device_of(self.url)
+        self.assertEqual(running["running"]["version"], "7.1.0")
+        self.assertTrue(running["freshness"]["required"])
 
 
 class SlowDevice(WindowTest):
