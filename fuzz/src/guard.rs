@@ -16,6 +16,7 @@ use airlift_wire::partition::{
 use airlift_wire::state::{Cause, STATE_LEN, Text};
 use embassy_futures::{block_on, poll_once};
 use std::pin::pin;
+use std::sync::LazyLock;
 
 /// Bytes of the flash: all that a device needs, and no more.
 const FLASH: u32 = 0x2_0000;
@@ -71,6 +72,18 @@ const RIGHT_STATE: u8 = 4;
 /// the state, and never lowers what the state promises. What the device then says of itself, the host
 /// understands.
 pub fn boot_guard(data: &[u8]) {
+    let (mut nor, running, cause) = flash(data);
+    let mut scratch = vec![0; 8192];
+    let layout = block_on(Layout::load(&mut nor, FLASH, running, &mut scratch));
+    if let Ok(layout) = layout {
+        apart(&layout);
+        if let Some(layout) = starts(&mut nor, layout, cause, &mut scratch) {
+            describes_itself(nor, layout);
+        }
+    }
+}
+
+fn flash(data: &[u8]) -> (Nor, SlotId, Cause) {
     let mut input = Input::new(data);
     let sums = !input.byte();
     let running = SlotId::ALL[usize::from(input.byte() % 3)];
@@ -83,14 +96,19 @@ pub fn boot_guard(data: &[u8]) {
         nor.cells[place..end].copy_from_slice(&content[..end - place]);
     }
     mend(&mut nor.cells, sums);
-    let mut scratch = vec![0; 8192];
-    let layout = block_on(Layout::load(&mut nor, FLASH, running, &mut scratch));
-    if let Ok(layout) = layout {
-        apart(&layout);
-        if let Some(layout) = starts(&mut nor, layout, cause, &mut scratch) {
-            describes_itself(nor, layout);
-        }
-    }
+    (nor, running, cause)
+}
+
+/// Starts the updater of a device that has keys and nothing else; what it says of itself stays.
+pub(crate) fn start(device: &Device, clock: &Ticks) {
+    static CALM: LazyLock<(Nor, Layout)> = LazyLock::new(|| {
+        let (mut nor, running, _) = flash(&crate::seeds::flashes()[0]);
+        let mut scratch = vec![0; TABLE_LEN];
+        let layout = block_on(Layout::load(&mut nor, FLASH, running, &mut scratch));
+        (nor, layout.expect("a table"))
+    });
+    let (nor, layout) = CALM.clone();
+    assert!(runs(device, clock, nor, layout));
 }
 
 fn mend(cells: &mut [u8], sums: u8) {
@@ -165,10 +183,10 @@ fn starts(nor: &mut Nor, mut layout: Layout, cause: Cause, scratch: &mut [u8]) -
                 let again = block_on(guard::run(nor, &layout, Cause::Watchdog, scratch)).ok()?;
                 assert_eq!(again, Boot::GoBack, "a trial that died starts again");
             }
-            // The other entry may select the same slot.
+            // The other entry may select the same slot; one that was torn selects nothing.
             Boot::GoBack => {
-                let n = started_by.expect("an entry that was given up");
-                assert!(!entries[n].is_selectable(), "it would start again");
+                let again = started_by.is_some_and(|n| entries[n].is_selectable());
+                assert!(!again, "it would start again");
             }
         }
         let entries = block_on(layout.read_otadata(nor)).expect("flash that reads");
@@ -204,33 +222,30 @@ fn unchanged(before: &[u8], after: &[u8], layout: &Layout) {
     }
 }
 
-/// Runs the updater on it and asks it who it is.
-fn describes_itself(nor: Nor, layout: Layout) {
-    let (device, mut buffers) = (Device::new(), Buffers::new());
+/// Whether the updater starts.
+fn runs(device: &Device, clock: &Ticks, flash: Nor, layout: Layout) -> bool {
+    let mut buffers = Buffers::new();
     let identity = Identity {
         id: Text::new("c3-000000000001"),
         chip: 5,
         flash_size: FLASH,
     };
-    let clock = Ticks::default();
     let parts: Parts<InMemory> = Parts {
-        flash: nor,
+        flash,
         files: Tree::default(),
         net: Nobody,
         clock: clock.clone(),
         random: Fixed,
     };
-    let config = Config::default();
-    let starting = Runner::start(
-        &device,
-        identity,
-        config,
-        parts,
-        layout,
-        Boot::Confirmed,
-        &mut buffers,
-    );
-    if block_on(starting).is_err() {
+    let (config, boot) = (Config::default(), Boot::Confirmed);
+    let starting = Runner::start(device, identity, config, parts, layout, boot, &mut buffers);
+    block_on(starting).is_ok()
+}
+
+/// Runs the updater on it and asks it who it is.
+fn describes_itself(nor: Nor, layout: Layout) {
+    let (device, clock) = (Device::new(), Ticks::default());
+    if !runs(&device, &clock, nor, layout) {
         return;
     }
     let request = b"GET /v1/device HTTP/1.1\r\n\r\n";

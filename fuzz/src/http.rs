@@ -40,6 +40,7 @@ pub fn http_request(data: &[u8]) {
 
 fn answers(requests: &[&[u8]], pattern: &Pattern, then: Then) -> Vec<Vec<u8>> {
     let (device, clock) = (Device::new(), Ticks::default());
+    crate::guard::start(&device, &clock);
     let mut answers = Vec::new();
     for request in requests {
         let before = clock.now_ms();

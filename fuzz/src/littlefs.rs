@@ -165,7 +165,6 @@ static WHOLE: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
         for slot in [SlotId::Ota0, SlotId::Ota1] {
             block_on(update(&mut files, slot)).expect("a whole file system");
         }
-        drop(files);
         blocks.cells
     })
 });

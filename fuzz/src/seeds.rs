@@ -227,7 +227,7 @@ fn mdns_response() -> Vec<u8> {
 }
 
 /// Flash of devices: first boot, a trial, one that died, releases in the slots.
-fn flashes() -> Vec<Vec<u8>> {
+pub(crate) fn flashes() -> Vec<Vec<u8>> {
     let mut table = [0xFF; partition::TABLE_LEN];
     partition::encode(&crate::guard::partitions(), &mut table).expect("a few partitions");
     let table = &table[..6 * partition::ENTRY_LEN];

@@ -29,7 +29,8 @@ pub fn update(data: &[u8]) {
     let added = bench.add_device(FLASH.clone(), Settings::default());
     added.expect("a size that flash has");
     bench.host().add(&NEW);
-    let mut script = data.to_vec().into_iter();
+    let script = data.to_vec();
+    let mut script = script.into_iter();
     bench.host().set_tamper(move |_, bytes| {
         let mut byte = || script.next().unwrap_or(0);
         let kind = byte();
