@@ -10,7 +10,7 @@ APP := $(TARGET)/debug/airlift-desktop
 CLI := $(TARGET)/debug/airlift
 
 .PHONY: help run demo test check bench prove fuzz screenshots firmware build \
-	setup setup-test ui test-rust test-ui test-window test-firmware test-mutants
+	setup setup-test ui test-rust test-ui test-window test-firmware test-mutants test-fuzz
 
 help:
 	@echo "make run          open the app with two virtual devices (no display: make demo)"
@@ -19,7 +19,8 @@ help:
 	@echo "make check        formatting, lints, docs, generated files, licences"
 	@echo "make test-mutants takes each defence out and requires that a test notices"
 	@echo "make bench        speed as ratios: chunk server against nginx, update against bare flash"
-	@echo "make fuzz         each fuzz target for SECONDS=60"
+	@echo "make fuzz         each fuzz target for SECONDS=60, or those that FUZZ names"
+	@echo "make test-fuzz    the corpora, and a minute of random changes of them"
 	@echo "make screenshots  every state of the window, into screenshots/"
 	@echo "make size         what the updater weighs on a board, and how deep its stack goes"
 	@echo "make firmware     the ESP32-C3 demo images"
@@ -53,7 +54,7 @@ demo:
 	@scripts/setup.sh base
 	cargo run --locked --quiet -p airlift-cli -- demo
 
-test: setup-test check test-ui test-rust test-window test-firmware
+test: setup-test check test-ui test-rust test-fuzz test-window test-firmware
 	@echo "All tests passed."
 
 check: ui
@@ -89,7 +90,13 @@ bench:
 
 SECONDS := 60
 fuzz:
-	@fuzz/run.sh all $(SECONDS)
+	@fuzz/run.sh $(SECONDS) $(FUZZ)
+
+# The target folder of the workspace: most crates are built there already.
+test-fuzz: export CARGO_TARGET_DIR = $(abspath $(TARGET))
+test-fuzz:
+	@cargo test --locked --quiet --manifest-path fuzz/Cargo.toml
+	@cargo run --locked --quiet --manifest-path fuzz/Cargo.toml --bin short -- 60 1
 
 screenshots: build
 	@scripts/setup.sh test
