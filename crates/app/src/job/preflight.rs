@@ -125,6 +125,14 @@ pub(crate) fn freshness(
         return Ok(false);
     };
     let name = name(device);
+    if let Some(told) = freshness.newest.filter(|told| *told > release.sequence) {
+        let message = format!(
+            "device {name} was told in the last minutes that sequence {told} is the newest, and {} \
+             is sequence {}",
+            release.version, release.sequence
+        );
+        return Err(info(ErrorCode::Stale, message));
+    }
     if let Some(newer) = newest.filter(|newest| newest.sequence > release.sequence) {
         if !freshness.required {
             // To take an older one that was chosen here is nobody else's business.
@@ -369,6 +377,45 @@ mod tests {
         assert_eq!(refused(&good, &device(trial)), "trial_running");
         let before = json!({"last_update": {"release": release_id(), "end": "rolled_back"}});
         assert_eq!(refused(&good, &device(before)), "rolled_back_before");
+    }
+
+    #[test]
+    fn a_statement_is_made_when_it_can_be_and_must_be_when_it_is_required() {
+        let with = |freshness: serde_json::Value| device(json!({"freshness": freshness}));
+        let (free, strict) = (
+            with(json!({"required": false, "newest": null})),
+            with(json!({"required": true, "newest": null})),
+        );
+        let this = release(8292, 8192);
+        let mut newer = this.clone();
+        newer.sequence += 1;
+        let code = |result: Result<bool, ErrorInfo>| result.map_err(|e| e.code);
+        let old = device(json!({}));
+        assert_eq!(
+            freshness(&this, Some(&newer), &old, true),
+            Ok(false),
+            "never asks"
+        );
+        for (device, newest, can_state, expected) in [
+            (&free, &this, true, Ok(true)),
+            (&free, &this, false, Ok(false)),
+            (&free, &newer, true, Ok(false)),
+            (&strict, &this, true, Ok(true)),
+            (&strict, &this, false, Err("freshness_required".to_owned())),
+            (&strict, &newer, true, Err("stale".to_owned())),
+        ] {
+            assert_eq!(
+                code(freshness(&this, Some(newest), device, can_state)),
+                expected
+            );
+        }
+        let told = with(json!({"required": false, "newest": this.sequence + 1}));
+        assert_eq!(
+            code(freshness(&this, None, &told, true)),
+            Err("stale".to_owned())
+        );
+        let told = with(json!({"required": false, "newest": this.sequence}));
+        assert_eq!(freshness(&this, None, &told, true), Ok(true));
     }
 
     #[test]
