@@ -55,6 +55,13 @@ attacks! { "Which release";
         code: None,
         mutant: "sequence-rises-before-the-trial",
     }
+    a_release_during_a_trial_waits {
+        threat: "TUF rollback",
+        attacker: "Offers the next release during a trial, to overwrite what the device would fall back to.",
+        device: "Ends the trial first; until then nothing is written.",
+        code: None,
+        mutant: "a-trial-need-not-end",
+    }
     a_release_for_another_product_is_refused {
         threat: "TUF wrong software; THREAT.IMG.INCOMPATIBLE",
         attacker: "Offers a release of the same maker, and the same key, for another product.",
@@ -181,6 +188,37 @@ fn a_release_that_never_ran_does_not_raise_the_sequence(_: &Attack) {
     let draft = Draft::new().set(SEQUENCE, cbor::uint(u32::MAX.into()));
     let nobody_serves_it = draft.envelope();
     assert_eq!(code(&scene.post(&nobody_serves_it)), "host_unreachable");
+    scene.recovers();
+}
+
+fn a_release_during_a_trial_waits(_: &Attack) {
+    let scene = Scene::with(settings().with_trial("2.0.0", Behaviour::NeverConfirms));
+    ended_well(&scene.offer(&release("2.0.0", 6)));
+    let next = release("3.0.0", 7);
+    scene.bench.host().add(&next);
+    scene.run(async {
+        let on_trial = async || {
+            let answer = scene.bench.client().get("/v1/device").await;
+            answer.is_ok_and(|answer| answer.json()["updater"]["state"] == "trial")
+        };
+        while !on_trial().await {
+            scene
+                .bench
+                .scheduler()
+                .sleep(Duration::from_millis(50))
+                .await;
+        }
+        let posted = scene.bench.client().update(&next, "").await.unwrap();
+        assert_eq!(posted.status, 200);
+        // Most of the time that the trial has.
+        scene.bench.scheduler().sleep(Duration::from_secs(3)).await;
+        let image = scene.nor.snapshot();
+        let old = scene.old.app().unwrap().bytes();
+        assert!(app_of(&image, SlotId::Ota0, old.len()) == &old[..]);
+        let whole = whole_slots(&image, &[&scene.old]);
+        assert_eq!(whole.len(), 1, "what the device falls back to is whole");
+    });
+    scene.comes_back();
     scene.recovers();
 }
 
