@@ -14,12 +14,14 @@ mod json;
 mod maybe;
 mod request;
 mod runner;
+mod vitals;
 
 pub use freshness::{FRESH_MS, NONCE_MS, Newest, StaleOffer};
 pub use health::{Health, Reach, Verdict, Watchdog};
 pub use info::{Identity, Info, SlotInfo};
 pub use request::MAX_REQUEST_HEAD;
 pub use runner::{Config, Exit, Parts, Runner};
+pub use vitals::Vitals;
 
 use crate::event::{ChunkState, Event, Observer, PartName, Phase};
 use crate::platform::{Clock, InTime as _, within};

@@ -62,6 +62,24 @@ pub(super) async fn send_head<C: Connection>(
     connection.write_all(head.bytes()).await
 }
 
+/// Sends part of a log, and where it begins.
+pub(super) async fn send_text<C: Connection>(
+    connection: &mut C,
+    start: u64,
+    lines: &[u8],
+) -> Result<(), NetError> {
+    let mut head = Fixed::<224>::new();
+    let len = lines.len();
+    write!(
+        head,
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len}\r\n\
+         Airlift-Log-Start: {start}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
+    )
+    .map_err(|_| NetError)?;
+    connection.write_all(head.bytes()).await?;
+    connection.write_all(lines).await
+}
+
 pub(super) async fn error<C: Connection>(
     connection: &mut C,
     refusal: Refusal,

@@ -1,14 +1,16 @@
 //! The device's HTTP API (RFC 9112): one request a connection.
 
-use super::answer::{Refusal, busy, error, line, refuse, send, send_head, stream_head};
+use super::answer::{Refusal, busy, error, line, refuse, send, send_head, send_text, stream_head};
 use super::json::{Fixed, Json, Measure, Window};
 use super::request::{MAX_REQUEST_HEAD, Method, Request, host_of, read_head};
+use super::vitals::{Moment, Vitals};
 use super::{Device, FRESH_MS, Maybe, Status};
 use crate::Failure;
 use crate::event::Event;
 use crate::platform::{Clock, Connection, InTime as _, NetError, within};
 use airlift_wire::digest::{Hasher, parse_hex};
 use airlift_wire::limits::{MAX_ENVELOPE, MAX_STATEMENT};
+use airlift_wire::state::Cause;
 use airlift_wire::{Digest, ErrorCode};
 use core::net::SocketAddr;
 use embassy_sync::pubsub::WaitResult;
@@ -54,12 +56,23 @@ impl Device {
         clock: &impl Clock,
         free_memory: u32,
     ) {
+        self.serve_with(connection, peer, clock, &free_memory).await;
+    }
+
+    /// The same, for a device that knows more of itself than its free memory.
+    pub async fn serve_with(
+        &self,
+        connection: &mut impl Connection,
+        peer: SocketAddr,
+        clock: &impl Clock,
+        vitals: &impl Vitals,
+    ) {
         let mut connection = Bounded {
             inner: connection,
             clock,
         };
         // A lost connection concerns only its client.
-        let _ = self.answer(&mut connection, peer, clock, free_memory).await;
+        let _ = self.answer(&mut connection, peer, clock, vitals).await;
     }
 
     async fn answer<C: Connection>(
@@ -67,9 +80,9 @@ impl Device {
         connection: &mut C,
         peer: SocketAddr,
         clock: &impl Clock,
-        free_memory: u32,
+        vitals: &impl Vitals,
     ) -> Result<(), NetError> {
-        match self.route(connection, peer, clock, free_memory).await? {
+        match self.route(connection, peer, clock, vitals).await? {
             Ok(()) => Ok(()),
             Err(refusal) => error(connection, refusal).await,
         }
@@ -80,7 +93,7 @@ impl Device {
         connection: &mut C,
         peer: SocketAddr,
         clock: &impl Clock,
-        free_memory: u32,
+        vitals: &impl Vitals,
     ) -> Result<Result<(), Refusal>, NetError> {
         let mut head = [0; MAX_REQUEST_HEAD];
         let read = within(clock, REQUEST_MS, read_head(connection, &mut head))
@@ -98,8 +111,22 @@ impl Device {
         }
         if request.method == Method::Get && request.path == "/v1/device" {
             // The answer takes the place of the request.
-            let described = self.device(connection, clock, free_memory, &mut head);
-            return described.await;
+            let moment = Moment {
+                now_ms: clock.now_ms(),
+                free_memory: vitals.free_memory(),
+                reset_reason: vitals.reset_reason(),
+                signal_dbm: vitals.signal_dbm(),
+            };
+            return self.device(connection, moment, &mut head).await;
+        }
+        if request.method == Method::Get && request.path == "/v1/log" {
+            let from = request.parameter("from").unwrap_or("0");
+            let Ok(from) = from.parse() else {
+                return Ok(Err(MALFORMED));
+            };
+            let (start, n) = vitals.log(from, &mut head);
+            let lines = head.get(..n).unwrap_or_default();
+            return send_text(connection, start, lines).await.map(Ok);
         }
         // A connection has one request: what comes behind its content is nobody's.
         let early = &head[head_len..filled];
@@ -116,7 +143,8 @@ impl Device {
             }
             (
                 _,
-                "/v1/device" | "/v1/nonce" | "/v1/freshness" | "/v1/update" | "/v1/update/cancel",
+                "/v1/device" | "/v1/log" | "/v1/nonce" | "/v1/freshness" | "/v1/update"
+                | "/v1/update/cancel",
             ) => {
                 let message = "the method is not allowed here";
                 let status = "405 Method Not Allowed";
@@ -134,20 +162,18 @@ impl Device {
     async fn device<C: Connection>(
         &self,
         connection: &mut C,
-        clock: &impl Clock,
-        free_memory: u32,
+        moment: Moment,
         piece: &mut [u8; MAX_REQUEST_HEAD],
     ) -> Result<Result<(), Refusal>, NetError> {
         if self.info.borrow().as_ref().is_none() {
             return Ok(Err(STARTING));
         }
-        let now_ms = clock.now_ms();
-        let whole = self.describe(piece, 0, now_ms, free_memory)?;
+        let whole = self.describe(piece, 0, &moment)?;
         send_head(connection, "200 OK", whole.len).await?;
         let mut at = 0;
         while at < whole.len {
             // Half of one answer and half of another is neither.
-            if self.describe(piece, at, now_ms, free_memory)? != whole {
+            if self.describe(piece, at, &moment)? != whole {
                 return Err(NetError);
             }
             let n = (whole.len - at).min(piece.len());
@@ -162,11 +188,10 @@ impl Device {
         &self,
         piece: &mut [u8],
         start: usize,
-        now_ms: u64,
-        free_memory: u32,
+        moment: &Moment,
     ) -> Result<Measure, NetError> {
         let mut window = Window::new(piece, start);
-        self.write_json(&mut Json(&mut window), now_ms, free_memory)
+        self.write_json(&mut Json(&mut window), moment)
             .map_err(|_| NetError)?;
         Ok(window.measure)
     }
@@ -174,8 +199,7 @@ impl Device {
     fn write_json<W: core::fmt::Write>(
         &self,
         json: &mut Json<'_, W>,
-        now_ms: u64,
-        free_memory: u32,
+        moment: &Moment,
     ) -> core::fmt::Result {
         let info = self.info.borrow();
         let info = info.as_ref().ok_or(core::fmt::Error)?;
@@ -193,7 +217,18 @@ impl Device {
                 "\"idle\"}"
             })?;
         }
+        let now_ms = moment.now_ms;
         self.freshness_json(info.freshness_required, now_ms, json)?;
+        json.raw(",\"reset_reason\":")?;
+        match moment.reset_reason {
+            Cause::None => json.raw("null")?,
+            cause => json.string(cause.name())?,
+        }
+        match moment.signal_dbm {
+            None => json.raw(",\"signal_dbm\":null")?,
+            Some(dbm) => json.format(format_args!(",\"signal_dbm\":{dbm}"))?,
+        }
+        let free_memory = moment.free_memory;
         json.format(format_args!(
             ",\"uptime_ms\":{now_ms},\"free_memory\":{free_memory}}}"
         ))
@@ -637,6 +672,42 @@ mod tests {
         let answer = std::string::String::from_utf8(client.answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
         assert!(answer.ends_with("\r\n\r\n"), "nothing follows: {answer}");
+    }
+
+    #[test]
+    fn the_log_is_read_from_any_byte_and_says_where_it_begins() {
+        struct Logged;
+        impl Vitals for Logged {
+            fn free_memory(&self) -> u32 {
+                0
+            }
+
+            fn log(&self, from: u64, out: &mut [u8]) -> (u64, usize) {
+                // The first hundred bytes are not kept any more.
+                let start = from.max(100);
+                out[..6].copy_from_slice(b"lines\n");
+                (start, 6)
+            }
+        }
+        let ask = |request: &'static [u8]| {
+            let mut client = Peer {
+                request,
+                answer: Some(std::vec::Vec::new()),
+            };
+            let (device, clock) = (Device::new(), Hasty::default());
+            block_on(device.serve_with(&mut client, peer(), &clock, &Logged));
+            std::string::String::from_utf8(client.answer.unwrap()).unwrap()
+        };
+        let answer = ask(b"GET /v1/log HTTP/1.1\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        assert!(answer.contains("Airlift-Log-Start: 100\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\nlines\n"), "{answer}");
+        let answer = ask(b"GET /v1/log?from=4000000000000 HTTP/1.1\r\n\r\n");
+        assert!(answer.contains("Airlift-Log-Start: 4000000000000\r\n"));
+        let answer = ask(b"GET /v1/log?from=-1 HTTP/1.1\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+        let answer = ask(b"GET /v1/log HTTP/1.1\r\nOrigin: http://x\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
     }
 
     #[test]
