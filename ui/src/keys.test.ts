@@ -54,6 +54,27 @@ describe('the keys', () => {
   });
 });
 
+describe('the first key', () => {
+  it('is made in the sheet, which offers a spare beside the copy', async () => {
+    const win = await openWindow({ ...smallWorld(), keys: [] });
+    win.backend.drop({ kind: 'drop', paths: ['/build/demo-1.2.0.bin'] });
+    await settle();
+    await win.user.click(must(T.sheetMakeKey));
+    await settle();
+    await win.user.click(must(T.sheetSpare));
+    win.backend.dialogs.push(['/media/stick/spare.pem']);
+    await win.user.click(must(T.offlineFile));
+    await win.user.type(must(T.offlinePassphrase), 'correct horse');
+    await win.user.type(must(T.offlineAgain), 'correct horse');
+    await win.user.click(must(T.offlineMake));
+    await settle();
+    expect(find(T.offlineDialog)).toBeNull();
+    expect(must(T.sheet)).toBeDefined();
+    expect(win.app.keys.map((key) => key.offline)).toEqual([false, true]);
+    expect(win.backend.calls.some(([name]) => name === 'packRelease')).toBe(false);
+  });
+});
+
 describe('changing keys', () => {
   it('ends with jobs, and with what to do with the stick', async () => {
     const win = await settings();

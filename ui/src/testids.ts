@@ -62,6 +62,7 @@ export const T = {
   sheetKeyName: 'sheet-key-name',
   sheetMakeKey: 'sheet-make-key',
   sheetSaveKey: 'sheet-save-key',
+  sheetSpare: 'sheet-spare',
   sheetPassphrase: 'sheet-passphrase',
   sheetProblem: 'sheet-problem',
   sheetSubmit: 'sheet-submit',
