@@ -239,6 +239,12 @@ impl Airlift {
             // Its end is what matters, and it was asked for.
             let _ = task.await;
         }
+        // What was heard last may not have been followed yet.
+        for seen in self.shared.discovery.devices() {
+            if seen.online && !self.shared.virtual_devices.has(seen.id.as_str()) {
+                lock(&self.shared.to_remember).insert(seen.id.to_string(), seen);
+            }
+        }
         self.shared.virtual_devices.stop(&self.shared).await;
         self.shared.server.stop().await;
         self.shared.settle().await;

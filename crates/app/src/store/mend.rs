@@ -29,8 +29,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 const CHECKED: u64 = 64 << 20;
 /// What belongs to a database file: itself, its log, and the index of the log.
 const COMPANIONS: [&str; 3] = ["", "-wal", "-shm"];
-/// The most rows that are asked for one by one where a table cannot be read through.
-const SINGLE_ROWS: i64 = 100_000;
+/// Where a table cannot be read through, rows are asked for one by one until this many in a row are
+/// not to be had.
+const MISSED: usize = 5_000;
 
 /// A database was damaged, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -233,6 +234,7 @@ fn mend(home: &Home, damage: &rusqlite::Error) -> Result<Mended, Error> {
         Ok(aside)
     };
     let aside = copied().map_err(|e| Error::io(&path, e))?;
+    make_openable(&scratch).map_err(|e| Error::io(&scratch, e))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     // What cannot be opened at all has nothing to save.
     let old = Connection::open_with_flags(&scratch, flags).ok();
@@ -247,6 +249,45 @@ fn mend(home: &Home, damage: &rusqlite::Error) -> Result<Mended, Error> {
         devices: saved.devices,
         settings: saved.settings > 0,
     })
+}
+
+/// Gives a copy that SQLite would not even look into what it asks for first (its file format, section
+/// 1.3): a header, as our databases have it, and as many pages as the header says.
+fn make_openable(scratch: &Path) -> std::io::Result<()> {
+    use std::io::{Read as _, Seek as _, Write as _};
+    const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+    const PAGE: u64 = 4096;
+    if !scratch.is_file() {
+        return Ok(());
+    }
+    let mut file = File::options().read(true).write(true).open(scratch)?;
+    let len = file.metadata()?.len();
+    let mut header = [0; 100];
+    if len < PAGE || file.read_exact(&mut header).is_err() {
+        return Ok(());
+    }
+    if !header.starts_with(MAGIC) {
+        let pages = u32::try_from(len / PAGE).unwrap_or(u32::MAX);
+        header = [0; 100];
+        header[..16].copy_from_slice(MAGIC);
+        // Page size, a log, nothing reserved, the fixed fractions.
+        header[16..24].copy_from_slice(&[0x10, 0, 2, 2, 0, 64, 32, 32]);
+        header[28..32].copy_from_slice(&pages.to_be_bytes());
+        // Change counter and the version it is valid for, schema cookie, schema format, UTF-8.
+        for (at, value) in [(24, 1), (92, 1), (40, 1), (44, 4), (56, 1)] {
+            header[at..at + 4].copy_from_slice(&u32::to_be_bytes(value));
+        }
+        file.rewind()?;
+        file.write_all(&header)?;
+    }
+    let size = u64::from(u16::from_be_bytes([header[16], header[17]]));
+    let pages = u32::from_be_bytes([header[28], header[29], header[30], header[31]]);
+    let wanted = size.saturating_mul(pages.into());
+    // A count that is garbage must not fill the disk.
+    if wanted > len && wanted <= len.saturating_mul(16) {
+        file.set_len(wanted)?;
+    }
+    Ok(())
 }
 
 /// A name for the damaged file that nothing has: `airlift.db.damaged-SECONDS`.
@@ -351,20 +392,25 @@ fn table(old: &Connection, new: &Connection, name: &str) -> rusqlite::Result<usi
         );
         // Rows are numbered from 1. Without any from the end, the numbers may go on for ever.
         let low = low.max(0);
-        let high = if high == i64::MAX {
-            low + SINGLE_ROWS
-        } else {
-            high
+        let Ok(mut one) = old.prepare(&format!("SELECT {list} FROM {name} WHERE rowid = ?1"))
+        else {
+            return Ok(saved);
         };
-        let sql = format!("SELECT {list} FROM {name} WHERE rowid = ?1");
-        for id in (low..high).skip(1).take(SINGLE_ROWS as usize) {
-            let row = old.query_row(&sql, [id], |row| {
-                (0..columns.len())
-                    .map(|n| row.get(n))
-                    .collect::<rusqlite::Result<Vec<Value>>>()
+        let mut missed = 0;
+        for id in (low..high).skip(1) {
+            let row = one.query_row([id], |row| {
+                let values = (0..columns.len()).map(|n| row.get(n));
+                values.collect::<rusqlite::Result<Vec<Value>>>()
             });
-            if let Ok(row) = row {
-                keep(row);
+            match row {
+                Ok(row) => {
+                    missed = 0;
+                    keep(row);
+                }
+                Err(_) => missed += 1,
+            }
+            if missed > MISSED {
+                break;
             }
         }
     }

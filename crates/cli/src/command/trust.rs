@@ -1,7 +1,7 @@
 //! Whom this host believes.
 
 use crate::failure::Failure;
-use airlift_app::dto::Key;
+use airlift_app::dto::{ErrorInfo, Key};
 use airlift_app::home::Home;
 use airlift_app::keys::{Keys, read_public};
 use airlift_app::store::Store;
@@ -28,16 +28,25 @@ pub fn known_keys() -> Result<Vec<Key>, Failure> {
     Ok(Keys::new(Home::at(&root)).list()?)
 }
 
-/// What the devices that were seen before said last; none when there is no list of them.
+/// What the devices that were seen before said last; none when there is no list of them, or none that
+/// can be read: it adds to what a command says, and keeps none from working.
 pub async fn seen_devices() -> Result<Vec<DeviceInfo>, Failure> {
     let root = Home::locate()?;
     if !root.join("airlift.db").is_file() {
         return Ok(Vec::new());
     }
-    let (store, mended) = Store::open(&Home::open(&root)?).await?;
-    if let Some(mended) = mended {
-        super::warn(&mended.notice());
-    }
+    let store = match Store::open(&Home::open(&root)?).await {
+        Ok((store, mended)) => {
+            mended
+                .iter()
+                .for_each(|mended| super::warn(&mended.notice()));
+            store
+        }
+        Err(error) => {
+            super::warn(&ErrorInfo::from(&error));
+            return Ok(Vec::new());
+        }
+    };
     let remembered = store.remembered().await?.into_iter();
     Ok(remembered.filter_map(|device| device.info).collect())
 }

@@ -1,5 +1,6 @@
 //! The command line as scripts see it: arguments in; text, JSON and exit codes out.
 
+mod disk;
 mod documented;
 mod freshness;
 mod keys;
