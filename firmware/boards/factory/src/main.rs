@@ -33,6 +33,9 @@ struct Args {
     /// Without a `factory` slot: two bigger ones, the first of which holds the release.
     #[arg(long)]
     no_factory: bool,
+    /// The board takes a release only with a signed statement that it is the newest.
+    #[arg(long)]
+    require_fresh: bool,
     /// The ELF file of the app: tells espflash what its bootloader has to start.
     #[arg(long, required_unless_present = "bootloader")]
     elf: Option<PathBuf>,
@@ -56,6 +59,7 @@ fn main() -> Result<()> {
     let mut factory = Factory::new(&release.manifest().product, &args.name, trust);
     factory.flash_size = usize::from(args.flash_size) << 20;
     factory.factory_slot = !args.no_factory;
+    factory.freshness_required = args.require_fresh;
     factory.installed = Some((slot, &release));
     let mut flash = factory.build()?;
     let bootloader = bootloader(&args, &release)?;
