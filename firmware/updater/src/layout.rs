@@ -101,15 +101,21 @@ impl Layout {
 
     /// From a table that was parsed; `None` when it does not allow updates.
     pub fn from_table(table: &Table<'_>, flash_size: u32, running: SlotId) -> Option<Self> {
+        let otadata = table.find(TYPE_DATA, SUBTYPE_OTADATA)?;
+        // Labels are free text: one must not make an app or otadata the place of something else.
+        let data = |label| {
+            let labelled = table.labelled(label);
+            labelled.filter(|p| p.kind == TYPE_DATA && p.offset != otadata.offset)
+        };
         let layout = Self {
-            otadata: table.find(TYPE_DATA, SUBTYPE_OTADATA)?,
-            airlift: table.labelled(PARTITION_LABEL)?,
+            otadata,
+            airlift: data(PARTITION_LABEL)?,
             factory: table.find(TYPE_APP, SUBTYPE_FACTORY),
             ota: [
                 table.find(TYPE_APP, SUBTYPE_OTA_0)?,
                 table.find(TYPE_APP, SUBTYPE_OTA_0 + 1)?,
             ],
-            vfs: table.labelled(FILES_LABEL),
+            vfs: data(FILES_LABEL),
             running,
             flash_size,
         };
@@ -216,4 +222,35 @@ pub async fn write_entry(
         .map_err(|_| FLASH)?;
     flash.read(offset, &mut back).await.map_err(|_| FLASH)?;
     if back != bytes { Err(FLASH) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use airlift_wire::partition;
+
+    const FLASH_SIZE: u32 = 0x2_0000;
+
+    /// A table in which the state is where the partition `label`, of this type, is.
+    fn layout(label: &str, kind: u8, subtype: u8) -> Option<Layout> {
+        let partitions = [
+            Partition::new(label, kind, subtype, 0x9000, 0x8000),
+            Partition::new("otadata", TYPE_DATA, SUBTYPE_OTADATA, 0x1_1000, 0x2000),
+            Partition::new("app 0", TYPE_APP, SUBTYPE_OTA_0, 0x1_4000, 0x1000),
+            Partition::new("app 1", TYPE_APP, SUBTYPE_OTA_0 + 1, 0x1_5000, 0x1000),
+        ];
+        let mut bytes = [0; TABLE_LEN];
+        partition::encode(&partitions, &mut bytes).unwrap();
+        let table = Table::parse(&bytes, FLASH_SIZE).unwrap();
+        Layout::from_table(&table, FLASH_SIZE, SlotId::Ota0)
+    }
+
+    #[test]
+    fn a_label_does_not_make_an_app_or_otadata_the_place_of_the_state() {
+        assert!(layout(PARTITION_LABEL, TYPE_DATA, 0x40).is_some());
+        assert_eq!(layout("other", TYPE_DATA, 0x40), None);
+        assert_eq!(layout(PARTITION_LABEL, TYPE_APP, SUBTYPE_OTA_0), None);
+        assert_eq!(layout(PARTITION_LABEL, TYPE_APP, SUBTYPE_FACTORY), None);
+        assert_eq!(layout(PARTITION_LABEL, TYPE_DATA, SUBTYPE_OTADATA), None);
+    }
 }
