@@ -102,7 +102,7 @@ fn flash(data: &[u8]) -> (Nor, SlotId, Cause) {
 /// Starts the updater of a device that has keys and nothing else; what it says of itself stays.
 pub(crate) fn start(device: &Device, clock: &Ticks) {
     static CALM: LazyLock<(Nor, Layout)> = LazyLock::new(|| {
-        let (mut nor, running, _) = flash(&crate::seeds::flashes()[0]);
+        let (mut nor, running, _) = flash(&crate::seeds::flashes()[1]);
         let mut scratch = vec![0; TABLE_LEN];
         let layout = block_on(Layout::load(&mut nor, FLASH, running, &mut scratch));
         (nor, layout.expect("a table"))

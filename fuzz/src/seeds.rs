@@ -259,7 +259,19 @@ pub(crate) fn flashes() -> Vec<Vec<u8>> {
     let (calm, trial) = (state(End::None), state(End::Trial));
     let (valid, new) = (entry(1, ImageState::Valid), entry(2, ImageState::New));
     let pending = entry(2, ImageState::PendingVerify);
+    // Labels that are somebody else's.
+    let mut labels = crate::guard::partitions();
+    labels[1].label = labels[0].label;
+    labels[2].label = partition::Partition::new("airlift", 0, 0, 0, 0).label;
+    labels[0].label = partition::Partition::new("vfs", 0, 0, 0, 0).label;
+    let mut mixed = [0xFF; partition::TABLE_LEN];
+    partition::encode(&labels, &mut mixed).expect("a few partitions");
     vec![
+        [
+            &[0, 1, 0, 1][..],
+            &piece(&mixed[..6 * partition::ENTRY_LEN]),
+        ]
+        .concat(),
         flash(0, &[(4, &calm), (11, &app)]),
         flash(
             2,
