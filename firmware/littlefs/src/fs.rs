@@ -272,8 +272,42 @@ impl<'a, D: BlockDevice> FileSystem<'a, D> {
     /// [`Error::NoEntry`], [`Error::Invalid`] for the root, [`Error::AlreadyOpen`] while a file is
     /// open, [`Error::NameTooLong`].
     pub fn remove_tree(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
-        let mut path = Path::not_root(path.as_ref())?;
+        let path = Path::not_root(path.as_ref())?;
         self.before_moving()?;
+        self.remove_all(path)
+    }
+
+    /// Remove the children of a folder whose name `is_unwanted`, each as
+    /// [`remove_tree`](Self::remove_tree) does. For names that other calls do not take.
+    ///
+    /// # Errors
+    /// Those of [`remove_tree`](Self::remove_tree).
+    pub fn remove_children(
+        &mut self,
+        folder: impl AsRef<[u8]>,
+        is_unwanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), Error> {
+        let folder = Path::folder(folder.as_ref())?;
+        self.before_moving()?;
+        loop {
+            let mut child = None;
+            self.raw.for_each_child(folder.as_c_str(), |name, _| {
+                if !is_unwanted(name) {
+                    return Ok(true);
+                }
+                let mut path = folder;
+                path.push(name)?;
+                child = Some(path);
+                Ok(false)
+            })?;
+            match child {
+                Some(path) => self.remove_all(path)?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn remove_all(&mut self, mut path: Path) -> Result<(), Error> {
         if self.raw.stat(path.as_c_str())?.kind == Kind::File {
             return self.raw.remove(path.as_c_str());
         }

@@ -3,7 +3,7 @@
 use airlift_wire::limits::MAX_PATH;
 
 /// Longest absolute path: `/factory/` and a path of a tar.
-const CAPACITY: usize = MAX_PATH + 12;
+pub const CAPACITY: usize = MAX_PATH + 12;
 
 /// A path; grows and shrinks by components.
 #[derive(Clone, Copy)]

@@ -45,7 +45,8 @@ pub enum FilesError {
     NotFound,
     /// No free block.
     NoSpace,
-    /// A name longer than the formats allow, or not UTF-8.
+    /// A name longer than the formats allow, or not UTF-8; a folder that would take the place of a
+    /// file.
     BadName,
     /// The file system is damaged, missing, or the flash failed.
     Broken,
@@ -122,6 +123,13 @@ pub trait Files {
     async fn make_folder(&mut self, path: &str) -> Result<(), FilesError>;
     /// Removes a file or an empty folder; a missing one is fine.
     async fn remove(&mut self, path: &str) -> Result<(), FilesError>;
+    /// Removes the children of a folder that no release can have brought, with all that is in them: what
+    /// [`Files::next_entry`] answers with [`FilesError::BadName`], and what has a path of more than
+    /// [`crate::path::CAPACITY`] bytes. Without it, such a name in a slot's folder refuses updates.
+    async fn remove_unnamed(&mut self, folder: &str) -> Result<(), FilesError> {
+        let _ = folder;
+        Err(FilesError::BadName)
+    }
     /// Blocks of 4 KiB that are free.
     async fn free_blocks(&mut self) -> Result<u32, FilesError>;
 }

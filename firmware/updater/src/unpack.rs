@@ -240,9 +240,24 @@ async fn remove_children<F: Files>(
     let mut removed = None;
     loop {
         let key = if at == *folder { after } else { "" };
-        match files.next_entry(at.as_str(), key.as_bytes()).await? {
+        let next = match files.next_entry(at.as_str(), key.as_bytes()).await {
+            Err(FilesError::BadName) => {
+                files.remove_unnamed(at.as_str()).await?;
+                files.next_entry(at.as_str(), key.as_bytes()).await?
+            }
+            next => next?,
+        };
+        match next {
             Some(entry) => {
-                at.push(entry.name()).ok_or(FilesError::BadName)?;
+                if at.push(entry.name()).is_none() {
+                    // Behind a path that is too long; once removed, it is not listed again.
+                    if removed == Some(at) {
+                        return Err(FilesError::Broken.into());
+                    }
+                    files.remove_unnamed(at.as_str()).await?;
+                    removed = Some(at);
+                    continue;
+                }
                 if removed == Some(at) {
                     // A damaged file system lists what it does not find, and would do so for ever.
                     return Err(FilesError::Broken.into());

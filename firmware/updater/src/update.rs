@@ -24,7 +24,7 @@ use crate::fetch::Fetcher;
 use crate::guard;
 use crate::layout::{FLASH, Layout, SlotId, write_entry};
 use crate::path::Path;
-use crate::platform::{Clock, Files, Flash, Net};
+use crate::platform::{Clock, Files, FilesError, Flash, Net};
 use crate::store::{self, SlotRelease, Store};
 use crate::{Buffers, Failure};
 use airlift_wire::digest::Hasher;
@@ -230,7 +230,12 @@ pub async fn accept<'e, F: Flash, S: Files>(
             Some(part) => part.blocks.unwrap_or(part.size.div_ceil(CHUNK_SIZE as u32)),
             None => copy::blocks_of(files, Path::slot(layout.running), tar::blocks_for).await?,
         };
-        let reclaimed = copy::blocks_of(files, Path::slot(target), copy::blocks_freed).await?;
+        let reclaimed = copy::blocks_of(files, Path::slot(target), copy::blocks_freed).await;
+        let reclaimed = match reclaimed {
+            // Names that no release can have are removed with the rest; what they free is not known.
+            Err(FilesError::BadName) => 0,
+            other => other?,
+        };
         let free = files.free_blocks().await?;
         if needed.saturating_add(SPARE_BLOCKS) > free.saturating_add(reclaimed) {
             return fail(
@@ -289,7 +294,19 @@ impl<'e> Accepted<'e> {
 async fn pin<F: Flash>(layout: &Layout, flash: &mut F) -> Result<(), Failure> {
     let entries = layout.read_otadata(flash).await?;
     let active = otadata::active(&entries);
+    // Each switch counts up; shortly before the end, the count starts anew.
+    let last = u32::MAX - 8;
+    let is_full = entries
+        .iter()
+        .any(|e| e.has_right_crc() && e.sequence > last);
     let Some(slot) = layout.running.ota() else {
+        if is_full {
+            for n in 0..2 {
+                let erased = flash.erase(layout.otadata_offset(n)).await;
+                erased.map_err(|_| FLASH)?;
+            }
+            return Ok(());
+        }
         // Without a selectable entry the bootloader starts the factory app.
         for (n, entry) in entries.iter().enumerate() {
             if entry.is_selectable() {
@@ -302,10 +319,28 @@ async fn pin<F: Flash>(layout: &Layout, flash: &mut F) -> Result<(), Failure> {
         }
         return Ok(());
     };
+    if is_full {
+        // The entry that counts goes last: until then it does, and then the new one.
+        let n = active.unwrap_or(1);
+        for (n, state) in [(1 - n, ImageState::Valid), (n, ImageState::Aborted)] {
+            let entry = Entry::new(slot + 1, state);
+            write_entry(flash, layout.otadata_offset(n), &entry).await?;
+        }
+        return Ok(());
+    }
     if let Some(n) = layout.running_entry(&entries)
         && entries[n].state == ImageState::Valid
     {
         return Ok(());
+    }
+    if let Some(n) = active {
+        let own = entries[1 - n];
+        if own.is_selectable() && own.slot(2) == Some(slot) && own.state == ImageState::Valid {
+            // The own entry counts as soon as the other one goes. Not the other way round: a bootloader
+            // with rollback gives a *pending* entry up, and would find none.
+            let aborted = Entry::new(entries[n].sequence, ImageState::Aborted);
+            return write_entry(flash, layout.otadata_offset(n), &aborted).await;
+        }
     }
     let sequence = otadata::next_sequence(&entries, slot, 2).ok_or(FLASH)?;
     // Never over the active entry: until the new one is whole, the old one counts.

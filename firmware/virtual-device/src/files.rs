@@ -8,7 +8,9 @@ use airlift_littlefs::{
     BlockDevice, DirEntry as Entry, DiskVersion, Error, FileSystem, Geometry, IoError, Kind,
     Storage,
 };
+use airlift_updater::path;
 use airlift_updater::platform::{DirEntry, Files, FilesError};
+use airlift_wire::limits::MAX_PATH;
 use airlift_wire::partition::Partition;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -228,9 +230,20 @@ impl<C: Pace> Files for ChipFiles<'_, C> {
     async fn make_folder(&mut self, path: &str) -> Result<(), FilesError> {
         self.run(|fs| match fs.mkdir(path) {
             Err(Error::Exists) if fs.stat(path)?.kind == Kind::Folder => Ok(()),
+            // A file of that name.
+            Err(Error::Exists) => Err(Error::Invalid),
             other => other,
         })
         .await
+    }
+
+    async fn remove_unnamed(&mut self, folder: &str) -> Result<(), FilesError> {
+        let is_unnamed = |name: &[u8]| {
+            let too_long = folder.len() + 1 + name.len() > path::CAPACITY;
+            too_long || name.len() > MAX_PATH || std::str::from_utf8(name).is_err()
+        };
+        self.run(|fs| unless(fs.remove_children(folder, is_unnamed), Error::NoEntry))
+            .await
     }
 
     async fn remove(&mut self, path: &str) -> Result<(), FilesError> {

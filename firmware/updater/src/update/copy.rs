@@ -6,7 +6,7 @@ use crate::emit::Cursor;
 use crate::event::{Observer, go_on};
 use crate::layout::FLASH;
 use crate::path::Path;
-use crate::platform::{Files, Flash};
+use crate::platform::{Files, FilesError, Flash};
 use crate::store::reads_back;
 use crate::unpack::Unpacker;
 use crate::{Buffers, Failure};
@@ -88,7 +88,7 @@ pub(super) async fn blocks_of<S: Files>(
     files: &mut S,
     root: Path,
     count: fn(&str, Kind, u32) -> u32,
-) -> Result<u32, Failure> {
+) -> Result<u32, FilesError> {
     let mut blocks = 0u32;
     let mut folder = root;
     let mut after = Path::EMPTY;
@@ -99,18 +99,18 @@ pub(super) async fn blocks_of<S: Files>(
         {
             Some(entry) if entry.is_folder => {
                 blocks = blocks.saturating_add(count(entry.name(), Kind::Folder, 0));
-                folder.push(entry.name()).ok_or(FLASH)?;
+                folder.push(entry.name()).ok_or(FilesError::BadName)?;
                 after.truncate(0);
             }
             Some(entry) => {
                 let size = count(entry.name(), Kind::File, entry.size);
                 blocks = blocks.saturating_add(size);
-                after = Path::new(entry.name()).ok_or(FLASH)?;
+                after = Path::new(entry.name()).ok_or(FilesError::BadName)?;
             }
             None if folder == root => return Ok(blocks),
             None => {
                 after = folder.pop();
-                after.push_str("/").ok_or(FLASH)?;
+                after.push_str("/").ok_or(FilesError::BadName)?;
             }
         }
     }
