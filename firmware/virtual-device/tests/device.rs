@@ -11,6 +11,8 @@ mod bootloader;
 mod corners;
 #[path = "device/cuts.rs"]
 mod cuts;
+#[path = "device/edges.rs"]
+mod edges;
 #[path = "device/faults.rs"]
 mod faults;
 #[path = "device/freshness.rs"]
