@@ -37,7 +37,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.case {
             Some(case) => write!(f, "{case}: {}", self.what),
-            None => write!(f, "without a cut: {}", self.what),
+            None => write!(f, "{}", self.what),
         }
     }
 }
@@ -149,19 +149,24 @@ impl<'s> Prover<'s> {
         let mut floor = self.oracle.floor();
         let changes = match self.run(&base, floor) {
             Ok(changes) => changes,
-            Err(what) => return totals.fail(None, what),
+            Err(what) => {
+                return totals.fail(None, format!("{} without a cut: {what}", scenario.name));
+            }
         };
         totals.ops = changes.len();
         let every = effort.first * scenario.every;
-        let mut count = 0;
+        let mut count = 0usize;
         for (op, change) in changes.iter().enumerate() {
             floor = match self.oracle.check(&base, floor) {
                 Ok(floor) => floor,
-                Err(what) => return totals.fail(None, format!("before {op}: {what}")),
+                Err(what) => {
+                    let what = format!("{} before {op}, without a cut: {what}", scenario.name);
+                    return totals.fail(None, what);
+                }
             };
             for cut in Cut::all(change.kind) {
                 count += 1;
-                if count % every != 0 {
+                if !count.is_multiple_of(every) {
                     continue;
                 }
                 let first = Point { op, cut: *cut };
@@ -172,7 +177,7 @@ impl<'s> Prover<'s> {
                     return;
                 }
             }
-            base = self.bench.done(&base, change);
+            base = self.bench.done(&base, std::slice::from_ref(change));
         }
     }
 
@@ -230,29 +235,23 @@ impl<'s> Prover<'s> {
     ) {
         let every = effort.second * self.scenario.every;
         // Starts elsewhere after each first cut, so that all operations get their turn.
-        let mut count = first.op.wrapping_mul(7) + usize::from(first.cut.seed);
-        let mut base = image.clone();
+        let mut count = totals.cuts.wrapping_mul(127);
+        let (mut base, mut base_op) = (image.clone(), 0);
         for (op, change) in changes.iter().enumerate() {
-            let mut floor = None;
             for cut in Cut::all(change.kind) {
                 count += 1;
-                if count % every != 0 {
+                if !count.is_multiple_of(every) {
                     continue;
                 }
                 totals.doubles += 1;
                 let second = Point { op, cut: *cut };
-                let mut held = match floor {
-                    Some(floor) => Ok(floor),
-                    None => self.oracle.check(&base, reached),
-                };
-                if let Ok(at) = held {
-                    floor = Some(at);
+                base = self.bench.done(&base, &changes[base_op..op]);
+                base_op = op;
+                let held = self.oracle.check(&base, reached).and_then(|floor| {
                     let image = self.bench.cut(&base, change, cut.verdict(op));
-                    held = self.oracle.check(&image, at);
-                    if let Ok(at) = held {
-                        held = self.recovers(&image, at, totals).map(|()| at);
-                    }
-                }
+                    let floor = self.oracle.check(&image, floor)?;
+                    self.recovers(&image, floor, totals)
+                });
                 if let Err(what) = held {
                     totals.fail(self.case(first, Some(second)), what);
                     if effort.fail_fast {
@@ -260,7 +259,6 @@ impl<'s> Prover<'s> {
                     }
                 }
             }
-            base = self.bench.done(&base, change);
         }
     }
 
@@ -292,10 +290,7 @@ impl<'s> Prover<'s> {
         let Some(change) = changes.get(point.op) else {
             return Err(format!("there are {} operations only", changes.len()));
         };
-        let mut base = from.clone();
-        for change in &changes[..point.op] {
-            base = self.bench.done(&base, change);
-        }
+        let base = self.bench.done(from, &changes[..point.op]);
         say(format!(
             "operation {}: {:?} of {} bytes at {:#x}, {}",
             point.op,

@@ -1,6 +1,5 @@
 //! Devices and what is done to them.
 
-
 use crate::oracle::{Whole, World};
 use crate::releases::{self as make, CHIP, Contents, Files, Made, PRODUCT};
 use crate::snapshot::Snapshot;
@@ -85,6 +84,7 @@ const ALL: &[Named] = &[
     named("new-keys-that-hang", new_keys_that_hang),
     named("otadata-elsewhere", elsewhere),
     named("otadata-valid-elsewhere", valid_elsewhere),
+    named("otadata-at-the-end-of-its-count", end_of_count),
     Named {
         every: 5,
         ..named("many-files", many_files)
@@ -486,6 +486,24 @@ fn otadata_elsewhere(settings: Settings, state: ImageState) -> Made<Story> {
     image[at..at + 32].copy_from_slice(&Entry::new(sequence, state).encode());
     // One bit of the image that it selects.
     image[layout.ota[1].offset as usize + 5000] ^= 1;
+    let goals = vec![goal_of("2.0.0", 20, SMALL, &make::few_files("2.0.0"))?];
+    Ok((world(&settings, &image, SlotId::Ota0, goals), settings))
+}
+
+/// The number of the active entry is the last one that selects ota_0.
+fn end_of_count(settings: Settings) -> Made<Story> {
+    let old = old()?;
+    let app = make::app("0.9.0", SMALL);
+    let mut image = device(|f| {
+        f.installed = Some((SlotId::Ota0, &old));
+        f.app = Some(&app);
+    })?;
+    let table = image[TABLE_OFFSET as usize..][..TABLE_LEN].to_vec();
+    let table = Table::parse(&table, image.len() as u32).map_err(|e| e.to_string())?;
+    let layout = Layout::from_table(&table, image.len() as u32, SlotId::Ota0);
+    let at = layout.ok_or("no layout")?.otadata_offset(0) as usize;
+    let entry = Entry::new(u32::MAX - 2, ImageState::Valid);
+    image[at..at + 32].copy_from_slice(&entry.encode());
     let goals = vec![goal_of("2.0.0", 20, SMALL, &make::few_files("2.0.0"))?];
     Ok((world(&settings, &image, SlotId::Ota0, goals), settings))
 }

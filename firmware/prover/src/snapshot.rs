@@ -233,10 +233,16 @@ impl Arena {
         self.capture().0
     }
 
-    /// The flash after a change.
-    pub fn done(&mut self, before: &Snapshot, change: &Change) -> Snapshot {
+    /// The flash after changes.
+    pub fn done(&mut self, before: &Snapshot, changes: &[Change]) -> Snapshot {
         self.load(before);
-        let _ = change.apply(&mut self.nor.lock());
+        {
+            let mut nor = self.nor.lock();
+            for change in changes {
+                // It was done before, from the same cells.
+                let _ = change.apply(&mut nor);
+            }
+        }
         self.capture().0
     }
 }
