@@ -9,7 +9,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 APP := $(TARGET)/debug/airlift-desktop
 CLI := $(TARGET)/debug/airlift
 
-.PHONY: help run demo test check bench prove fuzz screenshots firmware build \
+.PHONY: help run demo test check bench prove fuzz screenshots firmware emulate build \
 	setup setup-test ui test-rust test-ui test-window test-firmware test-mutants test-fuzz
 
 help:
@@ -19,11 +19,13 @@ help:
 	@echo "make check        formatting, lints, docs, generated files, licences"
 	@echo "make test-mutants takes each defence out and requires that a test notices"
 	@echo "make bench        speed as ratios: chunk server against nginx, update against bare flash"
+	@echo "make prove        every power cut of every update, and cuts in what follows"
 	@echo "make fuzz         each fuzz target for SECONDS=60, or those that FUZZ names"
 	@echo "make test-fuzz    the corpora, and a minute of random changes of them"
 	@echo "make screenshots  every state of the window, into screenshots/"
 	@echo "make size         what the updater weighs on a board, and how deep its stack goes"
-	@echo "make firmware     the ESP32-C3 demo images"
+	@echo "make firmware     the ESP32-C3 images, with what they weigh"
+	@echo "make emulate      the board's program, updated in Espressif's QEMU"
 
 setup:
 	@scripts/setup.sh base window
@@ -78,15 +80,29 @@ test-mutants:
 	@scripts/setup.sh base
 	@tests/mutants/run.py $(MUTANTS)
 
+VERSION := 1.0.0
 firmware:
 	@scripts/setup.sh firmware
 	mkdir -p $(TARGET)/firmware
+	firmware/boards/esp32c3/build.sh $(VERSION) $(TARGET)/firmware/board-$(VERSION).bin
+	@python3 firmware/boards/esp32c3/size.py $(TARGET)/firmware/board-$(VERSION).elf \
+		$(TARGET)/firmware/board-$(VERSION).bin
 	firmware/boards/esp32c3-demo/build.sh 1.0.0 $(TARGET)/firmware/demo-1.0.0.bin
 	firmware/boards/esp32c3-demo/build.sh 1.1.0 $(TARGET)/firmware/demo-1.1.0.bin
+
+# Needs QEMU's own build from Espressif, on PATH or in QEMU; `skipped` without it.
+emulate:
+	@scripts/setup.sh base firmware
+	@firmware/boards/emulate/run.sh $(SCENARIO)
 
 bench:
 	@scripts/setup.sh base bench
 	@tests/bench/run.sh
+
+# All second cuts: make prove PROVE=--full. One failure again: make prove PROVE='--replay CASE'
+prove:
+	@scripts/setup.sh base
+	cargo run --locked --quiet --profile prove -p airlift-prover -- $(PROVE)
 
 SECONDS := 60
 fuzz:
