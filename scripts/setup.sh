@@ -20,7 +20,7 @@ for group in "$@"; do
             ;;
         test)
             packages="$packages webkit2gtk-driver xvfb xauth dbus dbus-x11 imagemagick openssl"
-            packages="$packages python3 python3-venv iproute2 fonts-noto-core"
+            packages="$packages python3 python3-venv iproute2 fonts-noto-core strace util-linux"
             ;;
         bench) packages="$packages nginx-light wrk" ;;
         firmware)
