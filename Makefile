@@ -9,7 +9,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 APP := $(TARGET)/debug/airlift-desktop
 CLI := $(TARGET)/debug/airlift
 
-.PHONY: help run demo test check bench prove fuzz screenshots firmware emulate build \
+.PHONY: help run demo test test-kill check bench prove fuzz screenshots firmware build \
 	setup setup-test ui test-rust test-ui test-window test-firmware test-mutants test-fuzz
 
 help:
@@ -122,3 +122,8 @@ screenshots: build
 size:
 	@scripts/setup.sh firmware
 	@scripts/size.sh docs/size.md
+
+# A sample of it is part of the tests.
+test-kill:
+	@scripts/setup.sh base test
+	AIRLIFT_KILLS=all cargo test --locked -p airlift-app --test killed -- --nocapture a_kill
