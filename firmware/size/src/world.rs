@@ -8,7 +8,7 @@ use core::cell::UnsafeCell;
 use core::task::Poll;
 
 /// The generated fixtures.
-#[allow(missing_docs)]
+#[allow(missing_docs, dead_code)]
 pub mod fixture {
     include!(concat!(env!("OUT_DIR"), "/fixture.rs"));
 }
