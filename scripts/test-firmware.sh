@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the ESP32-C3 program and has esptool judge the image; the committed ones as well.
+# Builds the programs for the ESP32-C3 and has esptool judge the images; the committed ones as well.
+# With Espressif's QEMU, the board's program is updated in it.
 set -eu
 cd "$(dirname "$0")/.."
 target=$PWD/${CARGO_TARGET_DIR:-target}
@@ -12,6 +13,15 @@ else
     CARGO_TARGET_DIR=$target/firmware/build ESPTOOL=$esptool \
         firmware/boards/esp32c3-demo/build.sh 1.1.0 "$target/firmware/demo-1.1.0.bin"
     "$esptool" image-info "$target/firmware/demo-1.1.0.bin" | grep -E 'Validation Hash|Checksum'
+    for network in wifi emulator; do
+        CARGO_TARGET_DIR=$target/firmware/board ESPTOOL=$esptool FEATURES=esp32c3,$network \
+            firmware/boards/esp32c3/build.sh 1.0.0 "$target/firmware/board-$network.bin"
+        "$esptool" image-info "$target/firmware/board-$network.bin" |
+            grep -E 'Validation Hash|Checksum'
+    done
+    python3 firmware/boards/esp32c3/size.py "$target/firmware/board-wifi.elf" \
+        "$target/firmware/board-wifi.bin"
+    ESPTOOL=$esptool firmware/boards/emulate/run.sh
 fi
 .venv/bin/python tests/interop/image_info.py --esptool "$esptool" \
     --break-into "$(mktemp -d)" tests/fixtures >/dev/null

@@ -11,6 +11,7 @@
 //! | `flash`, `files`, `net`, `clock` | the updater's traits, over esp-storage, littlefs and embassy-net |
 //! | `server`, `mdns` | the API on port 80, and its announcement |
 //! | `watchdog`, `reset` | what ends a trial that hangs, and how the next start knows |
+//! | [`Settings`], `usb`, `wifi` | the network: kept, set over USB, joined |
 //! | [`memory`] | how much is left |
 //!
 //! The updater itself is the crate `airlift-updater`, the same source that virtual devices run. Nothing
@@ -30,12 +31,18 @@ mod net;
 mod reset;
 mod run;
 mod server;
+mod settings;
 mod start;
+pub mod status;
+#[cfg(feature = "wifi")]
+pub mod usb;
 mod watchdog;
+#[cfg(feature = "wifi")]
+pub mod wifi;
 
 pub use airlift_updater::device::Verdict;
 pub use airlift_updater::{Failure, SlotId};
-pub use airlift_wire::state::Cause;
+pub use airlift_wire::state::{Cause, Text};
 pub use clock::{BoardClock, BoardRandom};
 pub use files::BoardFiles;
 pub use flash::BoardFlash;
@@ -43,4 +50,5 @@ pub use net::{BoardNet, Outgoing};
 pub use reset::note_panic;
 pub use run::{Application, SOCKETS};
 pub use server::PORT;
+pub use settings::Settings;
 pub use start::{Airlift, Hardware};

@@ -18,6 +18,16 @@ use static_cell::StaticCell;
 
 #[cfg(feature = "emulator")]
 use airlift_esp::emulator::OpenEth;
+#[cfg(feature = "wifi")]
+use {
+    airlift_esp::usb::Firmware,
+    airlift_esp::wifi::{self, Radio},
+    airlift_esp::{Settings, Text},
+    esp_hal::peripherals::USB_DEVICE,
+    esp_hal::timer::systimer::SystemTimer,
+    esp_radio::wifi::Interface,
+};
+
 #[cfg(feature = "emulator")]
 type Interface = OpenEth;
 
@@ -40,14 +50,46 @@ esp_bootloader_esp_idf::esp_app_desc!(
 /// Airlift's sockets, and one for DHCP.
 static RESOURCES: StaticCell<StackResources<{ SOCKETS + 1 }>> = StaticCell::new();
 
-#[cfg(not(feature = "emulator"))]
+#[cfg(feature = "wifi")]
 #[esp_rtos::main]
 async fn main(spawner: Spawner) -> ! {
-    let (airlift, peripherals) = start();
+    let peripherals = esp_hal::init(esp_hal::Config::default());
+    let airlift = start(peripherals.FLASH, peripherals.TIMG1, peripherals.RTC_TIMER);
+    wifi::give_heap();
     esp_rtos::start(
-        esp_hal::timer::systimer::SystemTimer::new(peripherals.SYSTIMER).alarm0,
+        SystemTimer::new(peripherals.SYSTIMER).alarm0,
         peripherals.FROM_CPU_INTR0,
     );
+    let (radio, interface) = match Radio::start(peripherals.WIFI) {
+        Ok(radio) => radio,
+        Err(error) => panic!("the radio does not start: {error:?}"),
+    };
+    let settings = airlift.settings();
+    let id = airlift.id();
+    let led = Output::new(peripherals.GPIO8, Level::High, OutputConfig::default());
+    let stack = run(spawner, airlift, interface, led);
+    spawner.spawn(join(radio, settings).unwrap());
+    spawner.spawn(provision(peripherals.USB_DEVICE, settings, stack, id).unwrap());
+    core::future::pending().await
+}
+
+#[cfg(feature = "wifi")]
+#[embassy_executor::task]
+async fn join(radio: Radio, mut settings: Settings) -> ! {
+    let network = settings.network().await;
+    radio.run(network).await
+}
+
+#[cfg(feature = "wifi")]
+#[embassy_executor::task]
+async fn provision(
+    usb: USB_DEVICE<'static>,
+    settings: Settings,
+    stack: Stack<'static>,
+    id: Text<32>,
+) -> ! {
+    let firmware = Firmware { name: env!("CARGO_PKG_NAME"), version: VERSION };
+    airlift_esp::usb::provision(usb, settings, stack, firmware, id.as_str()).await
 }
 
 #[cfg(feature = "emulator")]
@@ -75,7 +117,12 @@ fn start(flash: FLASH<'static>, watchdog: TIMG1<'static>, rtc: RTC_TIMER<'static
 }
 
 /// Spawns the tasks that every board has.
-fn run(spawner: Spawner, airlift: Airlift, interface: Interface, led: Output<'static>) {
+fn run(
+    spawner: Spawner,
+    airlift: Airlift,
+    interface: Interface,
+    led: Output<'static>,
+) -> Stack<'static> {
     let random = Rng::new();
     let (stack, runner) = embassy_net::new(
         interface,
@@ -86,6 +133,7 @@ fn run(spawner: Spawner, airlift: Airlift, interface: Interface, led: Output<'st
     spawner.spawn(network(runner).unwrap());
     spawner.spawn(blink(led, stack).unwrap());
     spawner.spawn(update(airlift, stack).unwrap());
+    stack
 }
 
 #[embassy_executor::task]

@@ -7,7 +7,7 @@ use crate::net::BoardNet;
 use crate::server::{self, CONNECTIONS};
 use crate::start::Airlift;
 use crate::watchdog::Watchdog;
-use crate::{mdns, memory};
+use crate::{mdns, memory, status};
 use airlift_littlefs::Storage;
 use airlift_updater::device::{Config, Device, Exit, Health, Parts, Reach, Runner, Verdict};
 use airlift_updater::platform::Platform;
@@ -26,7 +26,7 @@ use static_cell::{ConstStaticCell, StaticCell};
 pub const SOCKETS: usize = CONNECTIONS + 2;
 
 /// How often the watchdog is fed.
-const FEED: Duration = Duration::from_secs(1);
+const FEED: Duration = Duration::from_millis(250);
 /// How long a device that cannot go on waits before it tries from the start.
 const FAULT_PAUSE: Duration = Duration::from_secs(2);
 /// Receive buffer of the connection to the chunk server: what may be under way while a sector is
@@ -115,7 +115,8 @@ impl Airlift {
         stack: Stack<'static>,
         application: impl Application,
     ) -> Result<Exit, Failure> {
-        let Self { flash, layout, identity, boot, watchdog, buffers, .. } = self;
+        let Self { flash, layout, identity, boot, cause, watchdog, buffers } = self;
+        let board = server::Board { reset: cause };
         let watchdog = RefCell::new(watchdog);
         let device: &'static Device = DEVICE.init_with(Device::new);
         let (rx, tx) = FETCH_BUFFERS.take();
@@ -142,11 +143,11 @@ impl Airlift {
         let mut health = Fit { stack, application };
         let sockets = SERVE_BUFFERS.take().each_mut();
         let answering = join_array(sockets.map(|(rx, tx)| async move {
-            server::serve(&mut TcpSocket::new(stack, rx, tx), device).await
+            server::serve(&mut TcpSocket::new(stack, rx, tx), device, board).await
         }));
         let announcing = mdns::respond(stack, device, identity.id.as_str(), MDNS.take());
         let others = async {
-            embassy_futures::join::join(announcing, feed(&watchdog)).await;
+            embassy_futures::join::join(announcing, feed(&watchdog, device)).await;
         };
         let mut trial = Trial(&watchdog);
         match select3(runner.run(&mut health, &mut trial), answering, others).await {
@@ -174,12 +175,13 @@ impl airlift_updater::device::Watchdog for Trial<'_> {
 }
 
 /// Feeds the watchdog while the executor runs, but for a trial, and notes how deep the stack went.
-async fn feed(watchdog: &RefCell<Watchdog>) -> ! {
+async fn feed(watchdog: &RefCell<Watchdog>, device: &Device) -> ! {
     let mut least = u32::MAX;
     loop {
         if !watchdog.borrow().on_trial() {
             watchdog.borrow_mut().feed();
         }
+        status::set_updating(device.is_updating());
         let untouched = memory::untouched_stack();
         if untouched < least {
             let size = memory::stack_size();

@@ -1,10 +1,12 @@
 //! Answers the device's HTTP API.
 
 use crate::clock::BoardClock;
-use crate::memory;
+use crate::log::LOGGER;
 use crate::net::Incoming;
-use airlift_updater::device::Device;
+use crate::{memory, status};
+use airlift_updater::device::{Device, Vitals};
 use airlift_updater::platform::{Clock, within};
+use airlift_wire::state::Cause;
 use core::net::SocketAddr;
 use embassy_net::tcp::{State, TcpSocket};
 use embassy_time::Duration;
@@ -20,8 +22,33 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// How long the end of an answer may take to be read.
 const CLOSE_MS: u32 = 2_000;
 
+/// What the API says of this board.
+#[derive(Clone, Copy)]
+pub(crate) struct Board {
+    /// Why it restarted.
+    pub reset: Cause,
+}
+
+impl Vitals for Board {
+    fn free_memory(&self) -> u32 {
+        memory::free()
+    }
+
+    fn reset_reason(&self) -> Cause {
+        self.reset
+    }
+
+    fn signal_dbm(&self) -> Option<i8> {
+        status::signal_dbm()
+    }
+
+    fn log(&self, from: u64, out: &mut [u8]) -> (u64, usize) {
+        LOGGER.read(from, out)
+    }
+}
+
 /// Answers one connection after the other.
-pub(crate) async fn serve(socket: &mut TcpSocket<'static>, device: &Device) -> ! {
+pub(crate) async fn serve(socket: &mut TcpSocket<'static>, device: &Device, board: Board) -> ! {
     let clock = BoardClock;
     socket.set_timeout(Some(TIMEOUT));
     socket.set_keep_alive(Some(KEEP_ALIVE));
@@ -32,8 +59,9 @@ pub(crate) async fn serve(socket: &mut TcpSocket<'static>, device: &Device) -> !
             && let Some(peer) = socket.remote_endpoint()
         {
             let peer = SocketAddr::new(peer.addr.into(), peer.port);
-            let free = memory::free();
-            device.serve(&mut Incoming(socket), peer, &clock, free).await;
+            device
+                .serve_with(&mut Incoming(socket), peer, &clock, &board)
+                .await;
             socket.close();
             let _late = within(&clock, CLOSE_MS, closed(socket)).await;
         }

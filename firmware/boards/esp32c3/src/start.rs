@@ -2,6 +2,7 @@
 
 use crate::flash::BoardFlash;
 use crate::log::LOGGER;
+use crate::settings::Settings;
 use crate::watchdog::Watchdog;
 use crate::{clock, memory, reset};
 use airlift_updater::device::Identity;
@@ -97,6 +98,11 @@ impl Airlift {
     /// The slot that runs.
     pub fn running(&self) -> SlotId {
         self.layout.running
+    }
+
+    /// Where the board keeps its network.
+    pub fn settings(&self) -> Settings {
+        Settings::new(self.flash, self.layout.airlift)
     }
 
     /// The flash, for settings of the program in partitions of its own.
