@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-/// Bytes that are on their way in one direction at most.
+/// Bytes that are on their way in one direction at most, unless [`Network::set_window`] says less.
 const WINDOW: usize = 64 * 1024;
 /// First port of outgoing connections.
 const FIRST_PORT: u16 = 50_000;
@@ -26,6 +26,7 @@ struct Inner {
     listeners: RefCell<BTreeMap<SocketAddr, Rc<Backlog>>>,
     silent: RefCell<BTreeSet<SocketAddr>>,
     latency: Cell<Duration>,
+    window: Cell<usize>,
     ports: Cell<u16>,
     connections: RefCell<Vec<std::rc::Weak<Link>>>,
 }
@@ -85,6 +86,7 @@ impl Network {
         Self(Rc::new(Inner {
             scheduler: scheduler.clone(),
             ports: Cell::new(FIRST_PORT),
+            window: Cell::new(WINDOW),
             ..Inner::default()
         }))
     }
@@ -92,6 +94,11 @@ impl Network {
     /// How long bytes are on their way, and a connection takes to be made.
     pub fn set_latency(&self, latency: Duration) {
         self.0.latency.set(latency);
+    }
+
+    /// How many bytes may be on their way in one direction before a sender has to wait.
+    pub fn set_window(&self, bytes: usize) {
+        self.0.window.set(bytes);
     }
 
     /// Whether connections to `address` are neither made nor refused, as behind a firewall.
@@ -274,20 +281,21 @@ impl Connection for MemoryConnection {
 
     async fn write_all(&mut self, data: &[u8]) -> Result<(), NetError> {
         let way = &self.link.ways[self.out];
+        let window = self.network.0.window.get();
         let mut rest = data;
         while !rest.is_empty() {
             poll_fn(|context| {
                 if way.broken.get().is_some() {
                     return Poll::Ready(Err(NetError));
                 }
-                if way.in_flight.get() < WINDOW {
+                if way.in_flight.get() < window {
                     return Poll::Ready(Ok(()));
                 }
                 *way.writer.borrow_mut() = Some(context.waker().clone());
                 Poll::Pending
             })
             .await?;
-            let n = rest.len().min(WINDOW - way.in_flight.get());
+            let n = rest.len().min(window.saturating_sub(way.in_flight.get()));
             let inner = &self.network.0;
             let at = inner.scheduler.now() + inner.latency.get();
             way.queue.borrow_mut().push_back((at, rest[..n].to_vec()));

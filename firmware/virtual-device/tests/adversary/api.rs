@@ -5,9 +5,7 @@ use crate::forge::{Draft, PRODUCT_KEY, cbor};
 use crate::kit::*;
 use crate::scene::{Scene, ended_well};
 use airlift_updater::platform::{Connection, Net};
-use airlift_virtual_device::deterministic::{
-    Answer, DEVICE, MemoryConnection, ReleaseHost, sample_app,
-};
+use airlift_virtual_device::deterministic::{Answer, DEVICE, MemoryConnection, ReleaseHost};
 use airlift_wire::ErrorCode::*;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -378,9 +376,9 @@ fn connections_that_say_nothing_do_not_keep_others_out(_: &Attack) {
 
 fn watchers_that_read_nothing_do_not_hold_an_update(_: &Attack) {
     let scene = Scene::new();
-    // Enough lines to fill what a connection holds on its way.
-    let large = sample_app(CHIP, "2.0.0", 900_000);
-    let honest = release_of("2.0.0", 6, Some(large), None, None);
+    // A few lines, and a sender has to wait for its reader.
+    scene.bench.network().set_window(2_000);
+    let honest = release("2.0.0", 6);
     scene.bench.host().add(&honest);
     let took = scene.run(async {
         let start = scene.bench.scheduler().now();
@@ -389,15 +387,16 @@ fn watchers_that_read_nothing_do_not_hold_an_update(_: &Attack) {
             never_read.push(scene.bench.client().update(&honest, "").await);
         }
         while settled(&scene.bench).await["running"]["slot"] != "ota_1" {
-            scene
-                .bench
-                .scheduler()
-                .sleep(Duration::from_millis(100))
-                .await;
+            let sleep = scene.bench.scheduler().sleep(Duration::from_millis(100));
+            sleep.await;
         }
         scene.bench.scheduler().now() - start
     });
     assert!(took < Duration::from_secs(30), "{took:?}");
+    assert!(
+        took > Duration::from_secs(5),
+        "nobody had to wait: {took:?}"
+    );
 }
 
 fn more_than_an_envelope_is_not_read(attack: &Attack) {

@@ -152,7 +152,7 @@ attacks! { "Files";
         attacker: "Signs an archive of another kind, or an app, as files.",
         device: "Refuses the first block.",
         code: Some(BadTar),
-        mutant: "headers-need-not-be-canonical",
+        mutant: "what-is-no-header-is-a-file",
     }
 }
 
@@ -239,8 +239,10 @@ fn what_these_tricks_are_played_on_is_a_tar_that_is_taken() {
 }
 
 fn a_path_from_the_root_is_refused(attack: &Attack) {
-    let tars = [&b"/settings.json"[..], b"/", b"//x", b"/ota_0/main.py"];
-    refuse(attack, &tars.map(|name| tar(&[file(name)])));
+    let paths = [&b"/settings.json"[..], b"/", b"//x", b"/ota_0/main.py"];
+    let mut tars: Vec<_> = paths.map(|name| tar(&[file(name)])).into();
+    tars.push(tar(&[folder(b"/"), file(b"/settings.json")]));
+    refuse(attack, &tars);
 }
 
 fn a_path_that_climbs_is_refused(attack: &Attack) {
@@ -462,6 +464,13 @@ fn what_is_no_tar_is_refused(attack: &Attack) {
     let gzip = [&b"\x1f\x8b\x08\x00"[..], &[9; 3000]].concat();
     refuse(
         attack,
-        &[zip, gzip, app("files"), vec![b'x'; 5000], vec![1]],
+        &[
+            tar(&[vec![b'x'; 512]]),
+            zip,
+            gzip,
+            app("files"),
+            vec![b'x'; 5000],
+            vec![1],
+        ],
     );
 }
