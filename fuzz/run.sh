@@ -33,10 +33,8 @@ SECONDS_EACH=${1:-60}
 [ $# -eq 0 ] || shift
 FUZZ=$(./build.sh)
 mkdir -p work
-cargo build --locked --quiet --bin short
-short=${CARGO_TARGET_DIR:-target}/debug/short
-"$short" --names >work/names
-"$short" --seeds work/seeds
+cargo run --locked --quiet --bin short -- --names >work/names
+cargo run --locked --quiet --bin short -- --seeds work/seeds
 [ $# -gt 0 ] || set -- $(cut -d' ' -f1 work/names)
 # Nothing here frees what lives as long as the process.
 ASAN_OPTIONS=detect_leaks=0

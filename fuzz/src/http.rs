@@ -234,9 +234,8 @@ fn judge_content(data: &[u8], requests: &[Option<Range<u32>>], read: &[Option<Ve
             let right = match range {
                 None => head.code == Some(200),
                 Some(range) => {
-                    let text = format!("bytes {}-{}/", range.start, range.end - 1);
-                    let found = value("content-range").map(<[u8]>::trim_ascii);
-                    head.code == Some(206) && found.is_some_and(|f| f.starts_with(text.as_bytes()))
+                    let found = value("content-range").and_then(|v| std::str::from_utf8(v).ok());
+                    head.code == Some(206) && found.and_then(numbers) == Some(range.clone())
                 }
             };
             right
@@ -245,6 +244,13 @@ fn judge_content(data: &[u8], requests: &[Option<Range<u32>>], read: &[Option<Ve
         });
         assert!(fits, "content that no answer has");
     }
+}
+
+/// The range of `bytes FIRST-LAST/TOTAL`.
+fn numbers(value: &str) -> Option<Range<u32>> {
+    let (range, _) = value.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    Some(first.parse().ok()?..last.parse::<u32>().ok()?.checked_add(1)?)
 }
 
 /// A head that a device reads is one to the judge as well, with the same status and length.
