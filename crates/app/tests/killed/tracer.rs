@@ -1,8 +1,10 @@
 //! Killing a process before one of its system calls, with `strace`'s fault injection.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::work::{Ack, said};
 
@@ -32,6 +34,8 @@ pub const SYSCALLS: &[&str] = &[
     "recvfrom",
     "exit_group",
 ];
+/// SIGKILL; `strace` ends as its process did.
+const KILLED: i32 = 9;
 /// Calls without an end: only some of them are tried.
 const MOST_OF_ONE: usize = 120;
 
@@ -42,32 +46,23 @@ pub struct Kill {
     pub n: usize,
 }
 
-/// Whether calls can be traced here.
+/// Whether processes can be killed so here: tried on one.
 pub fn available() -> Result<(), String> {
-    let probe = Command::new("strace")
-        .args([
-            "-f",
-            "--seccomp-bpf",
-            "-o",
-            "/dev/null",
-            "-e",
-            "trace=write",
-        ])
-        .args(["-e", "inject=write:signal=KILL:when=1000", "true"])
-        .output()
+    let mut echo = Command::new("echo");
+    let (_, status) = strace(echo.arg("x"), Path::new("/dev/null"), &kill_at("write", 1))
         .map_err(|e| format!("strace: {e}"))?;
-    if probe.status.success() {
-        return Ok(());
+    match status.signal() {
+        Some(KILLED) => Ok(()),
+        _ => Err(format!("strace kills nothing: {status}")),
     }
-    Err(String::from_utf8_lossy(&probe.stderr).trim().to_owned())
 }
 
 /// Runs to the end and counts the calls: for each system call, how many of them the busiest thread
 /// makes. `strace` counts by thread too.
-pub fn count(worker: &mut Command) -> (Vec<Ack>, BTreeMap<&'static str, usize>) {
+pub fn count(worker: &mut Command) -> BTreeMap<&'static str, usize> {
     let log = tempfile::NamedTempFile::new().unwrap();
     let trace = format!("trace={}", SYSCALLS.join(","));
-    let acks = run(worker, log.path(), &["-e", &trace]);
+    let (acks, _) = strace(worker, log.path(), &["-e".into(), trace]).unwrap();
     let mut by_thread: BTreeMap<(String, &str), usize> = BTreeMap::new();
     for line in std::fs::read_to_string(log.path()).unwrap().lines() {
         let Some((thread, call)) = line.split_once(' ') else {
@@ -93,39 +88,34 @@ pub fn count(worker: &mut Command) -> (Vec<Ack>, BTreeMap<&'static str, usize>) 
         let max: &mut usize = most.entry(name).or_default();
         *max = count.min(MOST_OF_ONE).max(*max);
     }
-    (acks, most)
+    assert!(matches!(acks.last(), Some(Ack::Closed)), "{acks:#?}");
+    most
 }
 
-/// Runs until the kill.
-pub fn kill(worker: &mut Command, kill: Kill) -> Vec<Ack> {
-    let trace = format!("trace={}", kill.syscall);
-    let inject = format!("inject={}:signal=KILL:when={}", kill.syscall, kill.n);
-    run(
-        worker,
-        Path::new("/dev/null"),
-        &["-e", &trace, "-e", &inject],
-    )
+/// Runs until the kill; the second value says whether it came to that.
+pub fn kill(worker: &mut Command, kill: Kill) -> (Vec<Ack>, bool) {
+    let args = kill_at(kill.syscall, kill.n);
+    let (acks, status) = strace(worker, Path::new("/dev/null"), &args).unwrap();
+    (acks, status.signal() == Some(KILLED))
 }
 
-fn run(worker: &mut Command, log: &Path, args: &[&str]) -> Vec<Ack> {
-    let mut strace = Command::new("strace");
-    strace
-        .args([
-            "-f",
-            "--seccomp-bpf",
-            "-qq",
-            "-s",
-            "0",
-            "-e",
-            "signal=none",
-            "-o",
-        ])
+fn kill_at(syscall: &str, n: usize) -> [String; 4] {
+    let trace = format!("trace={syscall}");
+    let inject = format!("inject={syscall}:signal=KILL:when={n}");
+    ["-e".into(), trace, "-e".into(), inject]
+}
+
+/// Not with `--seccomp-bpf`, which would be quicker: it loses the signal.
+fn strace(worker: &Command, log: &Path, args: &[String]) -> io::Result<(Vec<Ack>, ExitStatus)> {
+    let output = Command::new("strace")
+        .args(["-f", "-qq", "-s", "0", "-e", "signal=none", "-o"])
         .arg(log)
         .args(args)
         .arg(worker.get_program())
         .args(worker.get_args())
         .envs(worker.get_envs().filter_map(|(k, v)| Some((k, v?))))
         .stdin(Stdio::null())
-        .stderr(Stdio::null());
-    said(&strace.output().unwrap().stdout)
+        .stderr(Stdio::null())
+        .output()?;
+    Ok((said(&output.stdout), output.status))
 }

@@ -4,6 +4,7 @@ mod disk;
 mod documented;
 mod freshness;
 mod keys;
+mod killed;
 mod looking;
 mod packing;
 mod rotation;
