@@ -5,7 +5,7 @@ rustc=$1
 shift
 case " $* " in
 *" --crate-name airlift_"* | *" --crate-name mdns_sd "* | *" --crate-name serde_json "* | \
-    *" --crate-name httparse "* | *" --crate-name tar "*)
+    *" --crate-name httparse "* | *" --crate-name hyper "* | *" --crate-name tar "*)
     exec "$rustc" "$@" -Cpasses=sancov-module -Ccodegen-units=1 \
         -Cllvm-args=-sanitizer-coverage-level=4 \
         -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \

@@ -35,7 +35,7 @@ fn kept_inputs_are_small_and_name_no_machine() {
     for target in TARGETS {
         let kept = corpus::of(target).unwrap();
         let bytes: usize = kept.iter().map(|k| k.bytes.len()).sum();
-        assert!(kept.len() <= 160 && bytes <= 400 * 1024, "{}", target.name);
+        assert!(kept.len() <= 200 && bytes <= 400 * 1024, "{}", target.name);
         for kept in kept {
             let text = String::from_utf8_lossy(&kept.bytes);
             let machine = ["/home/", "/root/", "/Users/", "/tmp/"].iter();
