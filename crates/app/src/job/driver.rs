@@ -258,6 +258,8 @@ impl Driver {
             state.from = Some(from.clone());
             state.retry
         };
+        // What it said before is good enough for this.
+        let info = info.or_else(|| self.info.clone());
         if let Some(info) = info.filter(|info| info.updater.state != UpdaterState::Updating)
             && !self.state_newest(address, &info).await
         {
