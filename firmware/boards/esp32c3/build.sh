@@ -68,6 +68,7 @@ std=$("${RUSTC:-rustc}" --print sysroot)/lib/rustlib/src/rust
 # carry source paths: map every folder of this machine to a fixed name. The last match wins.
 us=$(printf '\037')
 flags="-Clink-arg=-Tlinkall.x${us}-Cforce-frame-pointers"
+flags="$flags${us}--cfg${us}sha2_backend_soft=\"compact\""
 [ -z "${linker:-}" ] || flags="$flags${us}-Clinker=$linker${us}-Clinker-flavor=ld.lld"
 remap() {
     flags="$flags${us}--remap-path-prefix=$1=$2"

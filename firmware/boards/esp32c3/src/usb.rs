@@ -8,7 +8,7 @@ use embassy_net::Stack;
 use embassy_time::{Duration, with_timeout};
 use esp_hal::Async;
 use esp_hal::peripherals::USB_DEVICE;
-use esp_hal::usb_serial_jtag::{UsbSerialJtag, UsbSerialJtagTx};
+use esp_hal::usb::usb_serial_jtag::{UsbSerialJtag, UsbSerialJtagTx};
 
 /// How long a new network may take to give an address.
 const JOIN: Duration = Duration::from_secs(30);

@@ -17,7 +17,7 @@ use esp_radio::wifi::{
 };
 
 /// Bytes of heap in ordinary memory, besides what the bootloader leaves.
-const HEAP: usize = 64 * 1024;
+const ORDINARY: usize = 64 * 1024;
 /// Bytes of heap in the memory that the second-stage bootloader used.
 const RECLAIMED: usize = 64 * 1024;
 /// How long joining may take.
@@ -34,7 +34,7 @@ static WANTED: Signal<CriticalSectionRawMutex, Credentials> = Signal::new();
 /// Gives the radio's driver its memory. Call it once, before esp-rtos starts.
 pub fn give_heap() {
     esp_alloc::heap_allocator!(#[esp_hal::ram(reclaimed)] size: RECLAIMED);
-    esp_alloc::heap_allocator!(size: HEAP);
+    esp_alloc::heap_allocator!(size: ORDINARY);
 }
 
 /// Joins this network instead of the one before.
@@ -85,7 +85,7 @@ impl Radio {
     /// Joins a network and stays until it is lost.
     async fn stay(&mut self, network: &Credentials) -> Result<(), WifiError> {
         let authentication = match network.password() {
-            [] => AuthenticationMethodConfig::None,
+            [] => AuthenticationMethodConfig::Open,
             password => AuthenticationMethodConfig::Wpa2Personal(password.try_into()?),
         };
         let station = StationConfig::default()
