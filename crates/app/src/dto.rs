@@ -734,7 +734,7 @@ pub struct HistoryRow {
     pub ended: Option<f64>,
     /// How it ended; none while it runs.
     pub end: Option<End>,
-    /// Code, when it did not end well.
+    /// Code, when it did not end well. One without an end was interrupted: its process is gone.
     pub code: Option<String>,
     /// The sentence.
     pub summary: String,

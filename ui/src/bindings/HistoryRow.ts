@@ -46,7 +46,7 @@ ended: number | null,
  */
 end: End | null, 
 /**
- * Code, when it did not end well.
+ * Code, when it did not end well. One without an end was interrupted: its process is gone.
  */
 code: string | null, 
 /**

@@ -70,6 +70,14 @@ pub async fn run(args: History) -> Result<u8, Failure> {
     Ok(exit::DONE)
 }
 
+/// A code without an end: the process that ran it is gone.
+fn end(row: &HistoryRow) -> &'static str {
+    match (row.end, &row.code) {
+        (None, Some(_)) => "interrupted",
+        (end, _) => output::end(end),
+    }
+}
+
 fn print(rows: &[HistoryRow]) -> Result<(), Failure> {
     let head = [
         "STARTED (UTC)",
@@ -88,7 +96,7 @@ fn print(rows: &[HistoryRow]) -> Result<(), Failure> {
             row.product.clone(),
             row.from_version.clone().unwrap_or_else(|| "-".to_owned()),
             row.to_version.clone(),
-            output::end(row.end).to_owned(),
+            end(row).to_owned(),
             row.summary.clone(),
         ]);
     }

@@ -286,6 +286,16 @@ fn an_update_that_was_killed_is_continued_by_the_next_as_the_same_job() {
     let mut update = fleet.desk.start(&line);
     while update.json_line()["state"] != "read_back" {}
     update.kill();
+    let history = fleet.desk.run("history").succeeded().out;
+    assert!(
+        history.contains("interrupted") && history.contains("update it again"),
+        "{history}"
+    );
+    let row = fleet.history().remove(0);
+    assert_eq!(
+        (&row["end"], text(&row, "code")),
+        (&Value::Null, "connection_lost")
+    );
     let run = fleet.desk.run(&line).succeeded();
     let lines = run.json();
     assert_eq!(jobs(&lines)[0]["job"], 1);
