@@ -44,6 +44,25 @@ class Board:
                     raise
                 time.sleep(0.1)
 
+    def log(self) -> str:
+        """All that the board logged since its start and still keeps, read over the network."""
+        text, at = b"", 0
+        while True:
+            url = f"http://{ADDRESS}/v1/log?from={at}"
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                at = int(answer.headers["Airlift-Log-Start"])
+                piece = answer.read()
+            if not piece:
+                return text.decode(errors="replace")
+            text += piece
+            at += len(piece)
+
+    def post(self, path: str) -> dict:
+        """Posts nothing to `path`; the answer."""
+        request = urllib.request.Request(f"http://{ADDRESS}{path}", data=b"", method="POST")
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return json.load(answer)
+
     def wait_for(self, text: str, patience: float = 60.0) -> None:
         """Waits until the console says `text`."""
         deadline = time.monotonic() + patience

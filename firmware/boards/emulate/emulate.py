@@ -123,7 +123,7 @@ class Bench:
 
 def show(row: Row) -> str:
     return (
-        f"{row.scenario:<10} {row.what:<34} {row.end:<24} {row.seconds:6.1f} s"
+        f"{row.scenario:<10} {row.what:<36} {row.end:<24} {row.seconds:6.1f} s"
         f"  kept {row.kept:>3}  fetched {row.fetched:>3}  runs {row.slot}"
     )
 
@@ -147,6 +147,8 @@ def main_job(bench: Bench) -> None:
         expect(after["running"]["slot"] == "ota_0", "1.1.0 runs from ota_0")
         expect(after["running"]["state"] == "valid", "1.1.0 has confirmed")
         expect(after["running"]["version"] == "1.1.0", "the version is 1.1.0")
+        expect(after["reset_reason"] == "software", f"it restarted by {after['reset_reason']}")
+        expect(f"{after['id']} is ready" in board.log(), "the log is read over the network")
         for digest in ("app_sha256", "files_sha256"):
             expect(after["running"][digest] != before["running"][digest], f"{digest} is new")
 
@@ -228,6 +230,37 @@ def resume(bench: Bench) -> None:
         expect(job["kept"] >= 0.6 * total, f"kept only {job['kept']} of {total}")
 
 
+def cancel(bench: Bench) -> None:
+    """While an update runs, the board answers others, and lets itself be cancelled."""
+    with bench.board("cancel") as board:
+        bench.discover()
+        release = bench.release("1.1.0")
+        begin = time.monotonic()
+        process = bench.start_update(release)
+        token, asked, longest = None, 0, 0.0
+        for line in process.stdout:
+            event = json.loads(line)
+            token = event.get("token", token)
+            if event.get("event") != "chunk" or event["part"] != "app":
+                continue
+            asking = time.monotonic()
+            info = board.info()
+            longest = max(longest, time.monotonic() - asking)
+            expect(info["updater"]["state"] == "updating", f"{info['updater']}")
+            asked += 1
+            if asked == 10:
+                expect(board.post(f"/v1/update/cancel?token={token}") == {"cancelling": True}, "")
+                break
+        last = [json.loads(line) for line in process.communicate(timeout=60)[0].splitlines()][-1]
+        expect(last["end"] == "cancelled", f"ended as {last}")
+        expect(board.info()["updater"]["state"] == "idle", "it is idle again")
+        what = f"{asked} answers meanwhile, {1000 * longest:.0f} ms at most"
+        seconds = time.monotonic() - begin
+        row = Row("cancel", what, last["end"], seconds, last["kept"], last["fetched"], "factory")
+        bench.rows.append(row)
+        print(show(row), flush=True)
+
+
 def row_of(bench: Bench) -> None:
     """Updates in a row, from one slot to the other."""
     with bench.board("row") as board:
@@ -249,6 +282,7 @@ SCENARIOS: dict[str, Callable[[Bench], None]] = {
     "main": main_job,
     "rollback": rollback,
     "rollback+": rollback_bootloader,
+    "cancel": cancel,
     "resume": resume,
     "row": row_of,
 }
