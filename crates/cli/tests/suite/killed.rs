@@ -133,3 +133,70 @@ fn key_trust_trusts_or_can_be_given_again() {
         assert_eq!(list.lines().count(), 2, "{what}: {list}");
     });
 }
+
+/// The power may go at any time too, and takes what is not on the disk: so content goes there before
+/// it has its name, and the name before anything is said.
+#[test]
+fn a_file_is_on_the_disk_before_its_name_and_its_name_before_a_word() {
+    if !available() {
+        eprintln!("skipped: no strace that may trace here");
+        return;
+    }
+    let pack =
+        "pack --product p --version 1 --sequence 1 --files files --key key.pem -o new.airlift";
+    for (line, files) in [
+        ("key new made.pem", 2),
+        ("key trust key.pub.pem", 1),
+        (pack, 1),
+    ] {
+        let desk = Desk::with_key();
+        desk.write("files/main.py", "print('hello')\n");
+        let command = desk.command(line);
+        let log = desk.path("log");
+        let traced = Command::new("strace")
+            .args(["-f", "-y", "-qq", "-e", "signal=none", "-o"])
+            .arg(&log)
+            .args([
+                "-e",
+                "trace=fsync,write,?rename,renameat,renameat2,?link,linkat",
+            ])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .envs(
+                command
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .current_dir(desk.path("."))
+            .output()
+            .expect("strace");
+        assert!(traced.status.success(), "{line}");
+        let log = String::from_utf8(desk.read("log")).expect("text");
+        let calls: Vec<&str> = log
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .map(|l| l.1)
+            .collect();
+        let named = |call: &&str| {
+            call.contains(".airlift-new-")
+                && !call.starts_with("fsync(")
+                && !call.starts_with("write(")
+        };
+        let mut seen = 0;
+        for (at, call) in calls.iter().enumerate().filter(|(_, call)| named(call)) {
+            seen += 1;
+            let start = call.find(".airlift-new-").expect("it is in there");
+            let name = call[start..].split('"').next().unwrap_or_default();
+            let synced = calls[..at]
+                .iter()
+                .any(|c| c.starts_with("fsync(") && c.contains(name));
+            assert!(synced, "{line}: not on the disk before {call}");
+            let next = calls.get(at + 1).copied().unwrap_or_default();
+            assert!(next.starts_with("fsync("), "{line}: {call}, then {next}");
+        }
+        let said = calls.iter().position(|call| call.starts_with("write(1<"));
+        let last = calls.iter().rposition(|call| named(&call));
+        assert!(said > last, "{line}: said before it was done");
+        assert_eq!(seen, files, "{line}: {calls:#?}");
+    }
+}
