@@ -234,7 +234,7 @@ class Ending(unittest.TestCase):
         process.popen.send_signal(signal.SIGTERM)
         self.assertEqual(process.popen.wait(20), 0)
         case.DESK.stop(process)
-        locks = list((case.DESK.dir / "signal" / "run").iterdir())
+        locks = list((case.DESK.dir / "signal" / "run").glob("*.lock"))
         self.assertEqual(locks, [], "an orderly end leaves no lock behind")
         self.assertIn("width", (case.DESK.dir / "signal" / "window.json").read_text())
 
