@@ -110,7 +110,13 @@ fn blocked(device: &DeviceInfo, seen: &SeenDevice, context: &Context) -> Option<
     if !ours {
         let name = preflight::name(device);
         let message = format!("device {name} trusts none of the keys of this computer");
-        return Some(info(ErrorCode::UnknownKey, message));
+        // Accepting a key here does not make a device trust it.
+        let help = "Import one of the keys that it trusts, in Settings; without any, it gets other \
+                    keys over USB only.";
+        return Some(dto::ErrorInfo {
+            help: help.into(),
+            ..info(ErrorCode::UnknownKey, message)
+        });
     }
     let can_state = trust
         .keys
@@ -262,6 +268,8 @@ mod tests {
                 .unwrap_or_default()
         };
         assert_eq!(code(json!({}), &Context::default()), "unknown_key");
+        let stranger = view(&seen(json!({})), &Context::default()).blocked.unwrap();
+        assert!(stranger.help.contains("over USB"), "{}", stranger.help);
         assert_eq!(code(json!({"trust": null}), &with_key()), "no_trust");
         let other = json!({"updater": {"state": "updating", "by": "10.0.0.7"}});
         assert_eq!(code(other.clone(), &with_key()), "busy");
