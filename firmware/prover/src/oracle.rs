@@ -380,12 +380,10 @@ impl<'w> Oracle<'w> {
 
     /// How many goals are confirmed: exactly *valid*, and whole.
     fn confirmed(&self, entries: &[Entry; 2], in_target: Option<usize>) -> usize {
-        let valid =
-            |e: &Entry| e.is_selectable() && self.selects_target(e) && e.state == ImageState::Valid;
-        let fresh = entries
-            .iter()
-            .any(|e| valid(e) && !self.entries.contains(e));
-        in_target.filter(|_| fresh).map_or(0, |goal| goal + 1)
+        let valid = otadata::active(entries).is_some_and(|n| {
+            self.selects_target(&entries[n]) && entries[n].state == ImageState::Valid
+        });
+        in_target.filter(|_| valid).map_or(0, |goal| goal + 1)
     }
 
     /// The slot that the bootloader starts runs the old or the new release, all of it.

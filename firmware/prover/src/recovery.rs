@@ -63,6 +63,18 @@ fn drive(
     let (at, journal) = arena.capture();
     changes.extend(journal);
     let floor = oracle.check_settled(&at, floor, &info)?;
+    // What it has decided stays decided when it starts again.
+    bench.power_off();
+    bench.power_on();
+    let again = bench.run(settled(&bench)).map_err(within)??;
+    let (at, journal) = arena.capture();
+    changes.extend(journal);
+    let floor = oracle.check_settled(&at, floor, &again)?;
+    for what in ["running", "last_update"] {
+        if again[what] != info[what] {
+            return Err(format!("a restart changes what it says: {}", again[what]));
+        }
+    }
     let info = bench.run(arrive(&bench, world, info)).map_err(within)??;
     let (at, journal) = arena.capture();
     changes.extend(journal);

@@ -80,14 +80,14 @@ pub fn few_files(version: &str) -> Files {
     ])
 }
 
-/// Sixty small files and a long one: several folders, more than one block of metadata, a file that is
+/// Two dozen small files and a long one: several folders, more than one block of metadata, a file that is
 /// made durable on its way.
 pub fn many_files(version: &str) -> Files {
     let small = |n: usize| {
         let path = format!("pack{}/module_{n:02}.py", n % 4);
         (path, version.repeat(20 + n * 3).into_bytes())
     };
-    let mut files: Files = (0..60).map(small).collect();
+    let mut files: Files = (0..24).map(small).collect();
     files.insert(
         "pack1/table.bin".to_owned(),
         version.repeat(9000).into_bytes(),
