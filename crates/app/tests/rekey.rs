@@ -22,13 +22,17 @@ struct Bench {
 
 impl Bench {
     async fn new(name: &str, count: usize) -> Self {
-        let product = format!("{name}-{}", std::process::id());
+        let first = SigningKey::from_seed(&[42; 32]);
+        let old = sample::OLD.pack(&product(name), 0, &first).unwrap();
+        Self::with(name, count, Software::Release(Box::new(old))).await
+    }
+
+    async fn with(name: &str, count: usize, software: Software) -> Self {
+        let product = product(name);
         let dir = tempfile::tempdir().unwrap();
         let first = SigningKey::from_seed(&[42; 32]);
-        let old = sample::OLD.pack(&product, 0, &first).unwrap();
         let trust = KeySet::new(1, first.public(), &[first.public()]).unwrap();
         let folder = dir.path().join("devices");
-        let software = Software::Release(Box::new(old));
         let mut config = SimulationConfig::new(folder, count, &product, trust, software);
         config.announce = false;
         config.settings.boot_ms = 50;
@@ -117,6 +121,11 @@ impl Bench {
         let jobs = self.airlift.start_update(&self.ids(), &id, false).await;
         self.ends(jobs.unwrap()).await
     }
+}
+
+/// Unique to the test and to the run.
+fn product(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
 }
 
 fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> &'static str {
@@ -228,6 +237,24 @@ async fn an_offline_root_signs_from_its_file_and_is_not_taken_over() {
     assert_eq!(device.release_keys, [next.id, spare.id]);
     let here = bench.airlift.keys().await.unwrap();
     assert!(here.iter().any(|key| key.id == root.id && !key.can_sign));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_with_its_first_flash_keeps_the_version_that_the_library_knows_it_by() {
+    let software = Software::App(sample::OLD.app.to_vec());
+    let bench = Bench::with("first-flash", 1, software).await;
+    let id = bench.ids().remove(0);
+    assert_eq!(bench.device(&id).version, None);
+    let old = sample::OLD.pack(&bench.product, 0, &bench.first).unwrap();
+    let file = bench.dir.path().join("old.airlift");
+    std::fs::write(&file, old.to_file()).unwrap();
+    bench.airlift.add_release(&file).await.unwrap();
+    let root = bench.offline_key("root").await;
+    let form = bench.change(&bench.first.id().to_string(), &root, &[&root]);
+    let jobs = bench.airlift.change_keys(form).await.unwrap();
+    assert_eq!(bench.ends(jobs).await[0].end, Some(End::Done));
+    assert_eq!(bench.device(&id).version.as_deref(), Some("1.0.0"));
+    assert_eq!(bench.device(&id).root.as_deref(), Some(root.id.as_str()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

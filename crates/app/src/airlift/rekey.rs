@@ -134,6 +134,7 @@ impl Airlift {
             }
             known = known.max(self.shared.epoch_of(&seen.info));
             asked_for_newest |= seen.info.freshness.is_some_and(|f| f.required);
+            let runs = self.shared.with_version(runs);
             groups.entry(runs).or_default().push(id.clone());
         }
         let epoch = match new.epoch {
@@ -195,6 +196,21 @@ impl Shared {
         seen.ok_or_else(|| Error::NoSuchDevice(id.to_owned()))
     }
 
+    /// A device that runs what came with its first flash cannot say which version that is. A release
+    /// with the same app can; without one, the version is not known.
+    fn with_version(&self, mut runs: Runs) -> Runs {
+        if runs.version.is_empty() {
+            let app = runs.app.to_string();
+            let mut releases = self.library.list().into_iter();
+            let same = releases.find(|release| {
+                release.product == runs.product
+                    && preflight::named(&release.app) == Some(app.as_str())
+            });
+            runs.version = same.map_or_else(|| "unknown".to_owned(), |release| release.version);
+        }
+        runs
+    }
+
     /// The highest epoch that a device with the same root has: another set may be on its way round.
     fn epoch_of(&self, device: &DeviceInfo) -> u32 {
         let root = device.trust.as_ref().map(|trust| trust.root);
@@ -247,11 +263,10 @@ fn takes_keys(device: &DeviceInfo) -> Result<(Runs, String), ErrorInfo> {
         let message = format!("device {name} has confirmed the last sequence there is");
         return Err(info(ErrorCode::SequenceConflict, message));
     }
-    let version = device.running.version.as_deref().filter(|v| !v.is_empty());
     let runs = Runs {
         product: device.product.clone(),
         chip,
-        version: version.unwrap_or("unknown").to_owned(),
+        version: device.running.version.clone().unwrap_or_default(),
         app,
         files: device.running.files_sha256,
     };

@@ -258,7 +258,7 @@ pub fn is_current(release: &Release, device: &DeviceInfo) -> bool {
 }
 
 /// The digest that a release names for a part.
-pub(super) fn named(part: &Part) -> Option<&str> {
+pub(crate) fn named(part: &Part) -> Option<&str> {
     match part {
         Part::Carried { sha256, .. } | Part::Running { sha256 } => Some(sha256),
         Part::Any => None,
