@@ -109,7 +109,7 @@ attacks! { "Transport";
         attacker: "Breaks every connection after n bytes, for many n.",
         device: "Goes on where it was, as long as each connection brings a chunk.",
         code: None,
-        mutant: "a-broken-answer-is-whole",
+        mutant: "a-broken-connection-ends-an-update",
     }
     connections_that_bring_no_whole_chunk_are_given_up {
         threat: "TUF slow retrieval",
