@@ -79,6 +79,7 @@ pub(super) fn open(home: &Home) -> Result<(Connection, File, Option<Mended>), Er
     let (lock_path, lock) = home.lock_file(LOCK)?;
     let io = |e| Error::io(&lock_path, e);
     let mut mended = None;
+    let mut in_use = false;
     for last in [false, false, true] {
         lock.lock_shared().map_err(io)?;
         let damage = match opened(&path) {
@@ -87,26 +88,28 @@ pub(super) fn open(home: &Home) -> Result<(Connection, File, Option<Mended>), Er
                 return Ok((connection, lock, mended));
             }
             Ok(None) => None,
-            Err(error) if !last && is_damage(&error) => Some(error),
+            Err(error) if is_damage(&error) && (in_use || !last) => Some(error),
             Err(error) => return Err(database(&path, error)),
         };
-        lock.unlock().map_err(io)?;
-        if !alone(&lock).map_err(io)? {
+        if in_use {
             return Err(match damage {
-                Some(error) => Error::DamagedInUse {
-                    path,
-                    source: error,
-                },
+                Some(source) => Error::DamagedInUse { path, source },
                 None => Error::Internal("the database is gone while it is in use".into()),
             });
         }
-        // Somebody may have been quicker.
-        match (opened(&path), damage) {
-            (Ok(Some(_)), _) => {}
-            (Err(_), Some(damage)) => mended = Some(mend(home, &damage)?),
-            _ => {
+        lock.unlock().map_err(io)?;
+        in_use = !alone(&lock).map_err(io)?;
+        if in_use {
+            // By somebody who was quicker, perhaps: then it is whole now, and another look tells.
+            continue;
+        }
+        match opened(&path) {
+            Ok(Some(_)) => {}
+            Ok(None) => {
                 new(home, None)?;
             }
+            Err(error) if is_damage(&error) => mended = Some(mend(home, &error)?),
+            Err(error) => return Err(database(&path, error)),
         }
         lock.unlock().map_err(io)?;
     }

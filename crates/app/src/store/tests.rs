@@ -217,6 +217,35 @@ async fn a_row_that_cannot_be_read_costs_that_row_and_no_other() {
     assert_eq!(store.detail(bad).await.unwrap(), None);
 }
 
+/// Opens a home four times at once, as processes that start together do, and keeps it open.
+async fn opened_at_once(dir: &tempfile::TempDir) -> Vec<(Store, Option<Mended>)> {
+    let open = async || Store::open(&home(dir)).await.unwrap();
+    let (a, b, c, d) = tokio::join!(open(), open(), open(), open());
+    vec![a, b, c, d]
+}
+
+#[tokio::test]
+async fn processes_that_start_at_once_on_a_new_home_all_open_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = opened_at_once(&dir).await;
+    assert!(stores.iter().all(|(_, mended)| mended.is_none()));
+    let id = add(&stores[0].0, "1-0").await;
+    let seen = stores[3].0.unfinished().await.unwrap();
+    assert_eq!((seen.len(), seen[0].id), (1, id), "it is one database");
+}
+
+#[tokio::test]
+async fn processes_that_start_at_once_on_a_damaged_database_mend_it_once() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(store(&dir).await);
+    std::fs::write(home(&dir).database(), vec![0x5A; 8192]).unwrap();
+    let stores = opened_at_once(&dir).await;
+    let mended = stores.iter().filter(|(_, mended)| mended.is_some());
+    assert_eq!(mended.count(), 1);
+    let id = add(&stores[0].0, "1-0").await;
+    assert_eq!(stores[3].0.unfinished().await.unwrap()[0].id, id);
+}
+
 #[tokio::test]
 async fn settings_are_none_until_they_are_set() {
     let dir = tempfile::tempdir().unwrap();
