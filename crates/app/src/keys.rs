@@ -183,9 +183,17 @@ impl Keys {
             if private.symlink_metadata().is_ok() {
                 return Err(airlift_release::Error::Exists(private).into());
             }
+            let beside = dir.join(format!("{name}{PUBLIC}"));
+            // That of an offline key, unless nobody trusts it: then it is what a cut left.
+            let other = public_in(&beside).filter(|other| *other != key.public());
+            if let Some(other) = other
+                && self.known()?.get(&other.id()).is_some_and(|k| k.trusted)
+            {
+                return Err(airlift_release::Error::Exists(beside).into());
+            }
             // The private half last: it is what makes a key of the two, and what takes the name.
             let public = files::public_to_pem(&key.public())?;
-            write_atomically(&dir.join(format!("{name}{PUBLIC}")), &[public.as_bytes()])?;
+            write_atomically(&beside, &[public.as_bytes()])?;
             let written = write_file(&private, &[pem.as_bytes()], Existing::Keep, Access::Owner);
             written.map_err(|e| match e.kind() {
                 ErrorKind::AlreadyExists => airlift_release::Error::Exists(private).into(),

@@ -109,6 +109,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_made_here_does_not_take_the_name_of_an_offline_key() {
+        let (_dir, keys) = keys();
+        let stick = tempfile::tempdir().unwrap();
+        let path = stick.path().join("root.pem");
+        let offline = keys.create_offline("root", &path, "correct horse").unwrap();
+        let error = keys.create("root", None).unwrap_err();
+        assert_eq!(error.code().as_str(), "io");
+        assert_eq!(keys.list().unwrap(), [offline]);
+    }
+
+    #[test]
     fn an_offline_key_needs_a_passphrase_and_a_place_of_its_own() {
         let (dir, keys) = keys();
         let stick = tempfile::tempdir().unwrap();
