@@ -512,6 +512,24 @@ fn connections_that_bring_no_whole_chunk_are_given_up(attack: &Attack) {
         cut_after(&scene, n, reset);
         given_up_in_time(&scene, attack, honest.envelope());
     }
+    // Inside of a head, and in every page of hashes.
+    for n in [0, 1, 12, 40, 70] {
+        for stage in BEGUN {
+            answers(&scene, stage, move |request, whole| {
+                let head = right_head(request, whole);
+                vec![Step::Send(head[..n].to_vec()), Step::Close]
+            });
+            given_up_in_time(&scene, attack, honest.envelope());
+        }
+    }
+    answers(&scene, Stage::Index, |request, whole| {
+        let mut content = right_content(request, whole);
+        content.pop();
+        let mut steps = send(right_head(request, whole), content);
+        steps.push(Step::Close);
+        steps
+    });
+    given_up_in_time(&scene, attack, honest.envelope());
     scene.recovers();
 }
 
