@@ -175,7 +175,7 @@ fn a_file_is_on_the_disk_before_its_name_and_its_name_before_a_word() {
         let calls: Vec<&str> = log
             .lines()
             .filter_map(|line| line.split_once(' '))
-            .map(|l| l.1)
+            .map(|l| l.1.trim_start())
             .collect();
         let named = |call: &&str| {
             call.contains(".airlift-new-")
