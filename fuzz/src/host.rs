@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower::ServiceExt as _;
@@ -184,18 +184,24 @@ fn line_of_a_device(input: &mut Input<'_>) {
     );
 }
 
-/// A stream on which everything has arrived.
+/// A stream on which everything arrives once something was asked.
 struct Stream<'a> {
     incoming: &'a [u8],
     pattern: Pattern,
+    asked: bool,
+    reader: Option<Waker>,
 }
 
 impl AsyncRead for Stream<'_> {
     fn poll_read(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
+        if !self.asked {
+            self.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        }
         let n = self.pattern.next_size().min(buf.remaining());
         let (now, later) = self.incoming.split_at(n.min(self.incoming.len()));
         buf.put_slice(now);
@@ -206,10 +212,14 @@ impl AsyncRead for Stream<'_> {
 
 impl AsyncWrite for Stream<'_> {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<std::io::Result<usize>> {
+        self.asked = true;
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
         Poll::Ready(Ok(buf.len()))
     }
 
@@ -247,8 +257,21 @@ pub fn probe_answer(data: &[u8]) {
     }
 }
 
+/// Whether the first seed of [`probe_answer`] is a device: with nothing that is, nothing is tested.
+pub fn a_device_is_found() -> bool {
+    let seed = &crate::seeds::of("probe_answer")[0];
+    let mut input = Input::new(seed);
+    let pattern = input.pattern();
+    ask(input.rest(), pattern).is_ok()
+}
+
 fn ask(incoming: &[u8], pattern: Pattern) -> Result<DeviceInfo, Error> {
-    let stream = Stream { incoming, pattern };
+    let stream = Stream {
+        incoming,
+        pattern,
+        asked: false,
+        reader: None,
+    };
     run(airlift_discover::ask_on(([10, 0, 0, 2], 80).into(), stream))
 }
 

@@ -22,6 +22,7 @@ mod unpack;
 mod update;
 
 use error::Error;
+pub use host::a_device_is_found;
 
 /// A target.
 #[derive(Clone, Copy)]

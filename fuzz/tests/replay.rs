@@ -85,4 +85,5 @@ fn the_seeds_are_what_the_targets_accept() {
     for seed in seeds::of("device_json") {
         airlift_discover::DeviceInfo::parse(&seed).unwrap();
     }
+    assert!(airlift_fuzz::a_device_is_found());
 }
