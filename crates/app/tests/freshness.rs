@@ -234,6 +234,24 @@ async fn a_change_of_keys_is_stated_by_the_root_that_signs_it_and_by_nobody_afte
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_root_whose_change_of_keys_does_not_start_is_not_kept_in_use() {
+    let bench = Bench::new("fresh-rekey-fails", true, Settings::default()).await;
+    let device = bench.simulation.devices()[0].id.clone();
+    let new = NewKeys {
+        root: bench.key.public(),
+        release: vec![SigningKey::from_seed(&[44; 32]).public()],
+        epoch: None,
+    };
+    let root = SigningKey::from_seed(&[42; 32]);
+    let twice = [device.clone(), device];
+    let error = bench.airlift.rekey(&twice, root, new).await.unwrap_err();
+    assert_eq!(error.code().as_str(), "busy");
+    let closed = |device: &Device| device.job.is_none() && device.blocked.is_some();
+    let device = bench.device_when(closed).await;
+    assert_eq!(device.blocked.unwrap().code, "freshness_required");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_way_of_not_being_fit_is_said_in_a_sentence() {
     let cases = [
         (

@@ -175,18 +175,29 @@ impl Airlift {
         })
         .await?;
         let open = asked_for_newest && self.shared.open(root);
+        let mut jobs = BTreeMap::new();
+        let sent = self.send_keys(made, &mut jobs).await;
+        let jobs: Vec<u32> = devices.iter().filter_map(|id| jobs.remove(id)).collect();
+        if open {
+            // Also when it came to nothing: the root is in use no longer than it must be.
+            self.close_after(signer, jobs.clone());
+        }
+        sent.map(|()| jobs)
+    }
+
+    /// Starts the jobs of a change of keys; `jobs` has the device of each.
+    async fn send_keys(
+        &self,
+        made: Vec<(String, Vec<String>)>,
+        jobs: &mut BTreeMap<String, u32>,
+    ) -> Result<(), Error> {
         self.keys_changed().await?;
         self.shared.tell_releases();
-        let mut jobs = BTreeMap::new();
         for (release, devices) in made {
             let started = self.start_update(&devices, &release, false).await?;
             jobs.extend(devices.into_iter().zip(started));
         }
-        let jobs: Vec<u32> = devices.iter().filter_map(|id| jobs.remove(id)).collect();
-        if open {
-            self.close_after(signer, jobs.clone());
-        }
-        Ok(jobs)
+        Ok(())
     }
 }
 
