@@ -36,10 +36,19 @@ pub fn settle<D: BlockDevice>(
     // Each pair is in the list once; what is damaged into a circle ends as well.
     for _ in 0..count {
         let mut newest: Option<Log> = None;
+        let mut is_metadata = false;
         for at in pair {
             if at >= count {
                 return Ok(());
             }
+            read(device, at, block)?;
+            is_metadata |= Log::parse(block).end > 0;
+        }
+        if !is_metadata {
+            // Another file system, or none: one of a pair has always been whole.
+            return Ok(());
+        }
+        for at in pair {
             read(device, at, block)?;
             let log = Log::parse(block);
             decide(device, at, block, &log)?;
@@ -272,6 +281,10 @@ mod tests {
             cells: std::vec![0xFF; 32 * BLOCK],
             programmed: Vec::new(),
         };
+        assert_eq!(settled(&mut ram), []);
+        // A boot sector of FAT, and a block of whatever else.
+        ram.cells[..11].copy_from_slice(b"\xEB\x3C\x90MSDOS5.0");
+        ram.cells[BLOCK..2 * BLOCK].fill(0x5A);
         assert_eq!(settled(&mut ram), []);
         assert_eq!(
             settle(&mut ram, Geometry { block_count: 0 }, &mut [0; BLOCK]),
