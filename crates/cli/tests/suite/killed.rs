@@ -195,7 +195,7 @@ fn a_file_is_on_the_disk_before_its_name_and_its_name_before_a_word() {
             assert!(next.starts_with("fsync("), "{line}: {call}, then {next}");
         }
         let said = calls.iter().position(|call| call.starts_with("write(1<"));
-        let last = calls.iter().rposition(|call| named(&call));
+        let last = calls.iter().rposition(named);
         assert!(said > last, "{line}: said before it was done");
         assert_eq!(seen, files, "{line}: {calls:#?}");
     }
