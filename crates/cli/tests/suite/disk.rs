@@ -17,7 +17,7 @@ fn desk() -> Desk {
     desk.pack("r.airlift", 1, "").succeeded();
     // Adds the release to the library, and finds no device.
     desk.run("key new other.pem").succeeded();
-    let nobody = "update r.airlift --device 127.0.0.1:1 --no-mdns --wait 0";
+    let nobody = "update r.airlift --device c3-000000000000 --no-mdns --wait 0";
     desk.run(nobody).refused(4, "no_such_device");
     desk
 }
@@ -44,6 +44,7 @@ fn with_history(desk: &Desk, jobs: u32) {
         "created": 0.0, "added": 0.0, "app": {"kind": "any"}, "files": {"kind": "any"}, "size": 0,
         "keyId": "00", "keys": null, "runningOn": [],
     });
+    db.execute_batch("BEGIN").expect("begun");
     for job in 1..=jobs {
         // Long enough that the rows fill many pages.
         let summary = format!("Job {job}. {}", "x".repeat(400));
@@ -55,6 +56,7 @@ fn with_history(desk: &Desk, jobs: u32) {
         )
         .expect("a row");
     }
+    db.execute_batch("COMMIT").expect("committed");
 }
 
 fn history(desk: &Desk) -> Vec<Value> {
@@ -246,7 +248,7 @@ fn a_damaged_release_of_the_library_is_named_and_adding_it_again_mends_it() {
         fs::write(&path, &damaged).expect("written");
         let run = warned(desk.run("history"), "bad_release");
         assert!(run.err.contains(&path.display().to_string()), "{}", run.err);
-        let update = "update r.airlift --device 127.0.0.1:1 --no-mdns --wait 0";
+        let update = "update r.airlift --device c3-000000000000 --no-mdns --wait 0";
         assert_eq!(desk.run(update).code, 4);
         assert_eq!(fs::read(&path).expect("a release"), whole);
         assert_eq!(desk.run("history").succeeded().err, "");
@@ -346,7 +348,7 @@ fn a_full_disk_is_said_so_and_keeps_what_it_has() {
     // Filled to the last byte: reading works, adding does not, and afterwards it does.
     let run = disk.run(
         "dd if=/dev/zero of=home/filler bs=4096 2>/dev/null\n\
-         update='update big.airlift --device 127.0.0.1:1 --no-mdns --wait 0'\n\
+         update='update big.airlift --device c3-000000000000 --no-mdns --wait 0'\n\
          \"$airlift\" verify big.airlift --trust key.pub.pem >/dev/null && echo verified\n\
          \"$airlift\" $update; echo added $?\n\
          \"$airlift\" key trust other.pub.pem; echo trusted $?\n\
@@ -387,7 +389,7 @@ fn a_disk_that_fills_in_the_middle_of_a_release_is_said_so_and_nothing_of_it_sta
         size: "2m",
     };
     let run = disk.run(
-        "\"$airlift\" update big.airlift --device 127.0.0.1:1 --no-mdns --wait 0; echo added $?\n\
+        "\"$airlift\" update big.airlift --device c3-000000000000 --no-mdns --wait 0; echo added $?\n\
          ls -A home/releases home/run\n\
          \"$airlift\" history --json && echo opened",
     );
