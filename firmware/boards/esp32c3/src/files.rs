@@ -2,7 +2,9 @@
 
 use crate::flash::{Blocks, BoardFlash};
 use airlift_littlefs::{DirEntry as Entry, Error, FileSystem, Kind, Storage};
+use airlift_updater::path;
 use airlift_updater::platform::{DirEntry, Files, FilesError};
+use airlift_wire::limits::{MAX_PATH, SECTOR_SIZE};
 use airlift_wire::partition::Partition;
 use embassy_futures::yield_now;
 
@@ -14,6 +16,17 @@ use embassy_futures::yield_now;
 pub struct BoardFiles(Option<FileSystem<'static, Blocks>>);
 
 impl BoardFiles {
+    /// Decides what a power cut left of the metadata in `partition`; see
+    /// [`settle`](airlift_littlefs::settle). `block` is memory to work in.
+    pub fn settle(flash: BoardFlash, partition: Partition, block: &mut [u8; SECTOR_SIZE]) {
+        let mut blocks = Blocks::new(flash, partition);
+        let settled = airlift_littlefs::settle(&mut blocks, Blocks::geometry(partition), block);
+        if let Err(error) = settled {
+            // It is mounted all the same: what cannot be written is taken as it reads.
+            log::warn!("the file system was not looked through: {error}");
+        }
+    }
+
     /// Mounts the file system in `partition`; without a partition there is none.
     pub fn mount(
         storage: &'static mut Storage,
@@ -100,9 +113,19 @@ impl Files for BoardFiles {
     async fn make_folder(&mut self, path: &str) -> Result<(), FilesError> {
         self.run(|fs| match fs.mkdir(path) {
             Err(Error::Exists) if fs.stat(path)?.kind == Kind::Folder => Ok(()),
+            // A file of that name.
+            Err(Error::Exists) => Err(Error::Invalid),
             other => other,
         })
         .await
+    }
+
+    async fn remove_unnamed(&mut self, folder: &str) -> Result<(), FilesError> {
+        let is_unnamed = |name: &[u8]| {
+            let too_long = folder.len() + 1 + name.len() > path::CAPACITY;
+            too_long || name.len() > MAX_PATH || core::str::from_utf8(name).is_err()
+        };
+        self.run(|fs| unless(fs.remove_children(folder, is_unnamed), Error::NoEntry)).await
     }
 
     async fn remove(&mut self, path: &str) -> Result<(), FilesError> {

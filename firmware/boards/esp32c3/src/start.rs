@@ -1,5 +1,6 @@
 //! The first lines of a program: the boot guard.
 
+use crate::files::BoardFiles;
 use crate::flash::BoardFlash;
 use crate::log::LOGGER;
 use crate::settings::Settings;
@@ -80,6 +81,10 @@ impl Airlift {
             Boot::GoBack => esp_hal::system::software_reset(),
             Boot::Trial { .. } => watchdog.start_trial(),
             Boot::Confirmed => {}
+        }
+        if let (Some(vfs), [block, ..]) = (layout.vfs, &mut buffers.chunks) {
+            watchdog.feed();
+            BoardFiles::settle(flash, vfs, block);
         }
         let identity = Identity { id: id(), chip: CHIP.0, flash_size: size };
         Ok(Self { flash, layout, identity, boot, cause, watchdog, buffers })
