@@ -19,6 +19,8 @@ else
         "$esptool" image-info "$target/firmware/board-$network.bin" |
             grep -E 'Validation Hash|Checksum'
     done
+    CARGO_TARGET_DIR=$target/firmware/board ESPTOOL=$esptool EXAMPLE=own_application \
+        firmware/boards/esp32c3/build.sh 1.0.0 "$target/firmware/own-application.bin"
     python3 firmware/boards/esp32c3/size.py "$target/firmware/board-wifi.elf" \
         "$target/firmware/board-wifi.bin"
     ESPTOOL=$esptool firmware/boards/emulate/run.sh

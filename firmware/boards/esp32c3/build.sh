@@ -4,6 +4,7 @@
 # Beside OUT.bin lies the ELF file, OUT.elf.
 #
 #   FEATURES             cargo features; default: esp32c3,wifi
+#   EXAMPLE              an example instead of the board's program, such as own_application
 #   AIRLIFT_TRIAL        a release for tests: panics, hangs, fails_check, never_confirms
 #   SHUFFLE              links the functions in another order, by this seed
 #   RUST=debian|rustup   which compiler; default: Debian's, if its packages are there
@@ -85,11 +86,14 @@ remap "$(cd "$std" 2>/dev/null && pwd -P || echo "$std")" /rust
 CARGO_ENCODED_RUSTFLAGS=$flags
 export CARGO_ENCODED_RUSTFLAGS
 
+program="--bin airlift-esp32c3"
+[ -z "${EXAMPLE:-}" ] || program="--example $EXAMPLE"
 # Only the last step sees the seed, so that the crates underneath are built once.
-"$cargo" rustc --quiet --locked --release --target "$target" --bin airlift-esp32c3 \
+"$cargo" rustc --quiet --locked --release --target "$target" \
+    $program \
     --no-default-features --features "$features" "$@" \
     ${SHUFFLE:+-- "-Clink-arg=--shuffle-sections=.text.*=$SHUFFLE"}
-elf=$CARGO_TARGET_DIR/$target/release/airlift-esp32c3
+elf=$CARGO_TARGET_DIR/$target/release/${EXAMPLE:+examples/}${EXAMPLE:-airlift-esp32c3}
 
 if [ -z "${ESPTOOL:-}" ]; then
     venv=$CARGO_TARGET_DIR/venv

@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use embassy_executor::Spawner;
 use embassy_net::{Config, Runner, Stack, StackResources};
 use embassy_time::Timer;
+use esp_hal::clock::CpuClock;
 use esp_hal::gpio::{Input, InputConfig};
 use esp_hal::timer::systimer::SystemTimer;
 use esp_radio::wifi::Interface;
@@ -23,7 +24,7 @@ static SENSOR_WORKS: AtomicBool = AtomicBool::new(false);
 
 #[esp_rtos::main]
 async fn main(spawner: Spawner) -> ! {
-    let p = esp_hal::init(esp_hal::Config::default());
+    let p = esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()));
     // Airlift: the boot guard comes first, so that it sees whatever goes wrong below.
     let hardware = Hardware { flash: p.FLASH, watchdog: p.TIMG1, rtc: p.RTC_TIMER };
     let airlift = Airlift::start(hardware).unwrap();

@@ -23,6 +23,7 @@ use {
     airlift_esp::usb::Firmware,
     airlift_esp::wifi::{self, Radio},
     airlift_esp::{Settings, Text},
+    esp_hal::clock::CpuClock,
     esp_hal::peripherals::USB_DEVICE,
     esp_hal::timer::systimer::SystemTimer,
     esp_radio::wifi::Interface,
@@ -53,7 +54,7 @@ static RESOURCES: StaticCell<StackResources<{ SOCKETS + 1 }>> = StaticCell::new(
 #[cfg(feature = "wifi")]
 #[esp_rtos::main]
 async fn main(spawner: Spawner) -> ! {
-    let peripherals = esp_hal::init(esp_hal::Config::default());
+    let peripherals = esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()));
     let airlift = start(peripherals.FLASH, peripherals.TIMG1, peripherals.RTC_TIMER);
     wifi::give_heap();
     esp_rtos::start(

@@ -14,7 +14,7 @@ use airlift_updater::platform::Platform;
 use airlift_updater::{Buffers, Failure};
 use core::cell::{Cell, RefCell};
 use embassy_futures::join::join_array;
-use embassy_futures::select::{Either3, select3};
+use embassy_futures::select::{Either, Either3, select, select3};
 use embassy_net::Stack;
 use embassy_net::tcp::TcpSocket;
 use embassy_time::{Duration, Timer};
@@ -138,7 +138,11 @@ impl Airlift {
             boot,
             buffers,
         );
-        let mut runner = started.await?;
+        // Reading both slots takes seconds; every chunk of it gives way.
+        let mut runner = match select(started, keep_fed(&watchdog)).await {
+            Either::First(runner) => runner?,
+            Either::Second(never) => never,
+        };
         log::info!("{} is ready", identity.id.as_str());
         let mut health = Fit { stack, application };
         let sockets = SERVE_BUFFERS.take().each_mut();
@@ -171,6 +175,14 @@ impl airlift_updater::device::Watchdog for Trial<'_> {
 
     fn release(&mut self) {
         self.0.borrow_mut().end_trial();
+    }
+}
+
+/// Feeds the watchdog while the executor runs.
+async fn keep_fed(watchdog: &RefCell<Watchdog>) -> ! {
+    loop {
+        watchdog.borrow_mut().feed();
+        Timer::after(FEED).await;
     }
 }
 
