@@ -76,6 +76,7 @@ class Binary:
 class Mutant:
     name: str
     what: str
+    source: str
     edits: list[Edit]
     binary: Binary | None = None
     filters: list[str] = field(default_factory=list)
@@ -114,7 +115,7 @@ def one_mutant(source: str, table: dict) -> Mutant:
         if not edits or any(edit.find == edit.replace for edit in edits):
             raise Bad(f"{where}: edits nothing")
         if "command" in table:
-            return Mutant(name, table["what"], edits, command=table["command"])
+            return Mutant(name, table["what"], source, edits, command=table["command"])
         binary = Binary(table["package"], table["test"], table.get("profile", "dev"))
         filters = table["filter"]
     except KeyError as error:
@@ -122,7 +123,7 @@ def one_mutant(source: str, table: dict) -> Mutant:
     filters = [filters] if isinstance(filters, str) else filters
     if not filters or not all(filters):
         raise Bad(f"{where}: names no test")
-    return Mutant(name, table["what"], edits, binary, filters)
+    return Mutant(name, table["what"], source, edits, binary, filters)
 
 
 class Copy:
@@ -335,6 +336,8 @@ def run(args: argparse.Namespace) -> int:
         if unknown:
             raise Bad(f"no mutant is called {', '.join(sorted(unknown))}")
         mutants = [mutant for mutant in mutants if mutant.name in args.only]
+    if args.source:
+        mutants = [mutant for mutant in mutants if mutant.source == f"{args.source}.toml"]
     if args.sample:
         mutants = share(mutants, args.sample)
     if args.list:
@@ -370,6 +373,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     about.add_argument("--only", action="append", metavar="NAME", help="this mutant; repeatable")
+    about.add_argument("--from", dest="source", metavar="FILE", help="those of FILE.toml")
     about.add_argument("--sample", metavar="K/N", help="share K of N of the mutants")
     about.add_argument("--list", action="store_true", help="names and sentences, and no run")
     about.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 1)
