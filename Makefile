@@ -75,7 +75,7 @@ test-window: ui
 test-firmware:
 	@scripts/test-firmware.sh
 
-# A share of them: make test-mutants MUTANTS='--sample 1/10'
+# A share of them: make test-mutants MUTANTS='--from adversary --sample 1/10'
 test-mutants:
 	@scripts/setup.sh base
 	@tests/mutants/run.py $(MUTANTS)
