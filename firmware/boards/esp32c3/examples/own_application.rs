@@ -26,7 +26,11 @@ static SENSOR_WORKS: AtomicBool = AtomicBool::new(false);
 async fn main(spawner: Spawner) -> ! {
     let p = esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()));
     // Airlift: the boot guard comes first, so that it sees whatever goes wrong below.
-    let hardware = Hardware { flash: p.FLASH, watchdog: p.TIMG1, rtc: p.RTC_TIMER };
+    let hardware = Hardware {
+        flash: p.FLASH,
+        watchdog: p.TIMG1,
+        rtc: p.RTC_TIMER,
+    };
     let airlift = Airlift::start(hardware).unwrap();
 
     wifi::give_heap();

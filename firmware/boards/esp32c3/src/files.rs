@@ -125,7 +125,8 @@ impl Files for BoardFiles {
             let too_long = folder.len() + 1 + name.len() > path::CAPACITY;
             too_long || name.len() > MAX_PATH || core::str::from_utf8(name).is_err()
         };
-        self.run(|fs| unless(fs.remove_children(folder, is_unnamed), Error::NoEntry)).await
+        self.run(|fs| unless(fs.remove_children(folder, is_unnamed), Error::NoEntry))
+            .await
     }
 
     async fn remove(&mut self, path: &str) -> Result<(), FilesError> {

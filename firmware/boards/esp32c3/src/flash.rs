@@ -13,8 +13,10 @@ use esp_storage::FlashStorage;
 /// Bytes that go through an aligned buffer at once when the caller's is not aligned.
 const BOUNCE: usize = 256;
 
-const UNREADABLE: Failure =
-    Failure::new(ErrorCode::FlashFault, "the flash does not answer as it should");
+const UNREADABLE: Failure = Failure::new(
+    ErrorCode::FlashFault,
+    "the flash does not answer as it should",
+);
 
 /// The whole flash. Copies are the same flash; all of them live on one executor.
 #[derive(Clone, Copy)]
@@ -57,7 +59,9 @@ impl BoardFlash {
             let skip = (at % 4) as usize;
             let n = rest.len().min(BOUNCE - skip);
             let words = (skip + n).next_multiple_of(4);
-            flash.read_nor(at - skip as u32, &mut bounce.0[..words]).map_err(fail)?;
+            flash
+                .read_nor(at - skip as u32, &mut bounce.0[..words])
+                .map_err(fail)?;
             let (now, later) = rest.split_at_mut(n);
             now.copy_from_slice(&bounce.0[skip..skip + n]);
             at += n as u32;
@@ -76,7 +80,9 @@ impl BoardFlash {
         let mut at = offset;
         for piece in data.chunks(BOUNCE) {
             bounce.0[..piece.len()].copy_from_slice(piece);
-            flash.write_nor(at, &bounce.0[..piece.len()]).map_err(fail)?;
+            flash
+                .write_nor(at, &bounce.0[..piece.len()])
+                .map_err(fail)?;
             at += piece.len() as u32;
         }
         Ok(())
@@ -84,7 +90,10 @@ impl BoardFlash {
 
     fn erase_now(self, offset: u32) -> Result<(), FlashError> {
         let end = offset + SECTOR_SIZE as u32;
-        self.0.borrow_mut().erase(offset, end).map_err(|_| FlashError { offset })
+        self.0
+            .borrow_mut()
+            .erase(offset, end)
+            .map_err(|_| FlashError { offset })
     }
 }
 
@@ -126,25 +135,36 @@ pub(crate) struct Blocks {
 
 impl Blocks {
     pub fn new(flash: BoardFlash, partition: Partition) -> Self {
-        Self { flash, base: partition.offset }
+        Self {
+            flash,
+            base: partition.offset,
+        }
     }
 
     pub fn geometry(partition: Partition) -> Geometry {
-        Geometry { block_count: partition.size / SECTOR_SIZE as u32 }
+        Geometry {
+            block_count: partition.size / SECTOR_SIZE as u32,
+        }
     }
 }
 
 impl BlockDevice for Blocks {
     fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), IoError> {
-        self.flash.read_now(self.base + offset, buf).map_err(|_| IoError::Device)
+        self.flash
+            .read_now(self.base + offset, buf)
+            .map_err(|_| IoError::Device)
     }
 
     fn program(&mut self, offset: u32, data: &[u8]) -> Result<(), IoError> {
-        self.flash.write_now(self.base + offset, data).map_err(|_| IoError::Device)
+        self.flash
+            .write_now(self.base + offset, data)
+            .map_err(|_| IoError::Device)
     }
 
     fn erase(&mut self, offset: u32) -> Result<(), IoError> {
-        self.flash.erase_now(self.base + offset).map_err(|_| IoError::Device)
+        self.flash
+            .erase_now(self.base + offset)
+            .map_err(|_| IoError::Device)
     }
 
     fn sync(&mut self) -> Result<(), IoError> {

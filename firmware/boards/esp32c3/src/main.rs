@@ -89,7 +89,10 @@ async fn provision(
     stack: Stack<'static>,
     id: Text<32>,
 ) -> ! {
-    let firmware = Firmware { name: env!("CARGO_PKG_NAME"), version: VERSION };
+    let firmware = Firmware {
+        name: env!("CARGO_PKG_NAME"),
+        version: VERSION,
+    };
     airlift_esp::usb::provision(usb, settings, stack, firmware, id.as_str()).await
 }
 
@@ -108,7 +111,11 @@ fn main() -> ! {
 
 /// The boot guard, before anything else that may fail.
 fn start(flash: FLASH<'static>, watchdog: TIMG1<'static>, rtc: RTC_TIMER<'static>) -> Airlift {
-    let airlift = match Airlift::start(Hardware { flash, watchdog, rtc }) {
+    let airlift = match Airlift::start(Hardware {
+        flash,
+        watchdog,
+        rtc,
+    }) {
         Ok(airlift) => airlift,
         Err(failure) => panic!("{failure}"),
     };
@@ -167,7 +174,11 @@ impl Application for Check {
 #[embassy_executor::task]
 async fn blink(mut led: Output<'static>, stack: Stack<'static>) -> ! {
     loop {
-        let (on, off) = if stack.is_config_up() { (1000, 1000) } else { (100, 300) };
+        let (on, off) = if stack.is_config_up() {
+            (1000, 1000)
+        } else {
+            (100, 300)
+        };
         led.set_low();
         Timer::after_millis(on).await;
         led.set_high();

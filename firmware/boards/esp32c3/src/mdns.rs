@@ -51,7 +51,14 @@ pub(crate) async fn respond(
     id: &str,
     buffers: &'static mut Buffers,
 ) -> ! {
-    let Buffers { rx_meta, tx_meta, rx, tx, packet, answer } = buffers;
+    let Buffers {
+        rx_meta,
+        tx_meta,
+        rx,
+        tx,
+        packet,
+        answer,
+    } = buffers;
     let mut socket = UdpSocket::new(stack, rx_meta, rx, tx_meta, tx);
     let bound = socket.bind(MDNS_PORT).is_ok();
     loop {
@@ -85,7 +92,11 @@ async fn talk(
         };
         let legacy = from.port != MDNS_PORT;
         let request = match len {
-            Some(len) => MdnsRequest::Request { legacy, multicast: true, data: &packet[..len] },
+            Some(len) => MdnsRequest::Request {
+                legacy,
+                multicast: true,
+                data: &packet[..len],
+            },
             None => {
                 announced += 1;
                 MdnsRequest::None
@@ -96,7 +107,9 @@ async fn talk(
         };
         let info = device.info();
         let running = info.running_slot();
-        let version = running.version.unwrap_or(airlift_wire::state::Text::empty());
+        let version = running
+            .version
+            .unwrap_or(airlift_wire::state::Text::empty());
         let chip = airlift_wire::image::chip_name(info.chip).unwrap_or("unknown");
         let host = Host {
             hostname: id,

@@ -23,7 +23,11 @@ fn bottom() -> *mut u32 {
     // The guard word that the hardware watches, and what is below it.
     const GUARD_WORDS: usize = 64;
     // SAFETY: the stack is far larger than this.
-    unsafe { addr_of!(linker::_stack_end_cpu0).cast_mut().add(GUARD_WORDS) }
+    unsafe {
+        addr_of!(linker::_stack_end_cpu0)
+            .cast_mut()
+            .add(GUARD_WORDS)
+    }
 }
 
 /// Fills the stack that is not in use, so that [`untouched_stack`] can tell how deep it ever went.

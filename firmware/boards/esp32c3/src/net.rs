@@ -23,7 +23,10 @@ impl Net for BoardNet {
 
     async fn connect(&mut self, peer: SocketAddr) -> Result<Outgoing, NetError> {
         // Whoever gives up waiting drops this, which puts the socket back.
-        let mut connection = Outgoing { socket: self.0.take(), home: self.0 };
+        let mut connection = Outgoing {
+            socket: self.0.take(),
+            home: self.0,
+        };
         let socket = connection.socket.as_mut().ok_or(NetError)?;
         // The stack is built for IPv4 alone, so no host of another kind can have asked.
         let SocketAddr::V4(peer) = peer else {

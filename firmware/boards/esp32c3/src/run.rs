@@ -115,7 +115,15 @@ impl Airlift {
         stack: Stack<'static>,
         application: impl Application,
     ) -> Result<Exit, Failure> {
-        let Self { flash, layout, identity, boot, cause, watchdog, buffers } = self;
+        let Self {
+            flash,
+            layout,
+            identity,
+            boot,
+            cause,
+            watchdog,
+            buffers,
+        } = self;
         let board = server::Board { reset: cause };
         let watchdog = RefCell::new(watchdog);
         let device: &'static Device = DEVICE.init_with(Device::new);
@@ -197,7 +205,10 @@ async fn feed(watchdog: &RefCell<Watchdog>, device: &Device) -> ! {
         let untouched = memory::untouched_stack();
         if untouched < least {
             let size = memory::stack_size();
-            log::info!("stack: {} of {size} bytes were used at most", size - untouched);
+            log::info!(
+                "stack: {} of {size} bytes were used at most",
+                size - untouched
+            );
             least = untouched;
         }
         Timer::after(FEED).await;

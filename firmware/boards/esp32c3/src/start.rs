@@ -86,8 +86,20 @@ impl Airlift {
             watchdog.feed();
             BoardFiles::settle(flash, vfs, block);
         }
-        let identity = Identity { id: id(), chip: CHIP.0, flash_size: size };
-        Ok(Self { flash, layout, identity, boot, cause, watchdog, buffers })
+        let identity = Identity {
+            id: id(),
+            chip: CHIP.0,
+            flash_size: size,
+        };
+        Ok(Self {
+            flash,
+            layout,
+            identity,
+            boot,
+            cause,
+            watchdog,
+            buffers,
+        })
     }
 
     /// The device's id, such as `c3-7cdfa1b2c3d4`.

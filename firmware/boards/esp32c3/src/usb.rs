@@ -36,7 +36,9 @@ pub async fn provision(
     let mut receiver = Receiver::new();
     let mut bytes = [0; 64];
     loop {
-        let n = embedded_io_async::Read::read(&mut rx, &mut bytes).await.unwrap_or(0);
+        let n = embedded_io_async::Read::read(&mut rx, &mut bytes)
+            .await
+            .unwrap_or(0);
         for byte in bytes.iter().take(n) {
             match receiver.take(*byte) {
                 None => {}

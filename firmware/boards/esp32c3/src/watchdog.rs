@@ -30,7 +30,11 @@ impl Watchdog {
         hang.enable();
         let mut trial = Rtc::new(rtc);
         trial.rwdt.disable();
-        Self { hang, trial, on_trial: false }
+        Self {
+            hang,
+            trial,
+            on_trial: false,
+        }
     }
 
     /// Bounds a trial.

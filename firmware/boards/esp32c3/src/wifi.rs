@@ -103,7 +103,11 @@ impl Radio {
         let mut saving = None;
         loop {
             // Saving power costs a beacon interval a packet: not while an update waits for them.
-            let mode = if status::is_updating() { PowerSaveMode::None } else { PowerSaveMode::Minimum };
+            let mode = if status::is_updating() {
+                PowerSaveMode::None
+            } else {
+                PowerSaveMode::Minimum
+            };
             if saving != Some(mode) {
                 self.0.set_power_saving(mode)?;
                 saving = Some(mode);

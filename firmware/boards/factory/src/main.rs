@@ -52,7 +52,11 @@ fn main() -> Result<()> {
     let key = keys::public_from_pem(&read_text(&args.trust)?)?;
     let trust = KeySet::new(1, key, &[key]).context("this key cannot be trusted")?;
     let release = UnverifiedRelease::read_file(&args.release)?.verify(&[key])?;
-    let slot = if args.no_factory { SlotId::Ota0 } else { SlotId::Factory };
+    let slot = if args.no_factory {
+        SlotId::Ota0
+    } else {
+        SlotId::Factory
+    };
     if release.app().is_none() {
         bail!("{} carries no app", args.release.display());
     }
@@ -92,7 +96,10 @@ fn bootloader(args: &Args, release: &Release) -> Result<Vec<u8>> {
     if let Some(path) = &args.bootloader {
         return std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()));
     }
-    let elf = args.elf.as_ref().context("--elf or --bootloader is missing")?;
+    let elf = args
+        .elf
+        .as_ref()
+        .context("--elf or --bootloader is missing")?;
     let elf = std::fs::read(elf).with_context(|| format!("{} cannot be read", elf.display()))?;
     let chip = match release.manifest().chip {
         5 => Chip::Esp32c3,
@@ -105,9 +112,16 @@ fn bootloader(args: &Args, release: &Release) -> Result<Vec<u8>> {
         16 => FlashSize::_16Mb,
         other => bail!("there is no flash of {other} MiB"),
     };
-    let settings = FlashSettings::new(Some(FlashMode::Dio), Some(size), Some(FlashFrequency::_80Mhz));
+    let settings = FlashSettings::new(
+        Some(FlashMode::Dio),
+        Some(size),
+        Some(FlashFrequency::_80Mhz),
+    );
     let data = FlashData::new(settings, 0, None, chip, XtalFrequency::_40Mhz);
     let image = IdfBootloaderFormat::new(&elf, &data, None, None, None, None)?;
     let segment = image.flash_segments().find(|segment| segment.addr == 0);
-    Ok(segment.context("espflash has no bootloader for this chip")?.data().to_vec())
+    Ok(segment
+        .context("espflash has no bootloader for this chip")?
+        .data()
+        .to_vec())
 }
