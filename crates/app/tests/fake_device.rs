@@ -219,6 +219,29 @@ async fn a_device_that_is_busy_says_who_updates_it() {
 }
 
 #[tokio::test]
+async fn what_a_device_claims_brings_nobody_to_sign_the_last_sequence_or_epoch() {
+    for (name, claim, next) in [
+        ("fake-ahead", 1_000, 1_001),
+        ("fake-forward", u32::MAX - 1, 3),
+    ] {
+        let bench = Bench::new(name).await;
+        assert_eq!(bench.release.manifest().sequence, 2);
+        let mut claims = bench.before.clone();
+        claims["running"]["sequence"] = json!(claim);
+        claims["trust"]["epoch"] = json!(claim);
+        let device = fake(claims, vec![]).await;
+        let added = bench.airlift.add_device(&device.address.to_string()).await;
+        added.unwrap();
+        let plan = bench.airlift.plan_key_change(&[ID.into()]).await.unwrap();
+        assert!(plan.epoch <= next, "epoch {}", plan.epoch);
+        let key = bench.airlift.new_key("mine", None).await.unwrap();
+        let id = bench.release.id().to_string();
+        let made = bench.airlift.go_back(&id, &key.id, None).await.unwrap();
+        assert_eq!(made.sequence, next);
+    }
+}
+
+#[tokio::test]
 async fn a_command_does_not_wait_for_ever_for_a_device_that_went_away() {
     let bench = Bench::new("fake-away").await;
     let device = fake(bench.before.clone(), vec![]).await;

@@ -9,7 +9,7 @@ use airlift_release::{KeyChange as Change, SigningKey, change_keys, keys::key_se
 use airlift_wire::image::chip_id;
 use airlift_wire::{Digest, ErrorCode, PublicKey};
 
-use super::releases::created;
+use super::releases::{CLAIMED_BELOW, created};
 use super::{Airlift, Shared, device_id};
 use crate::dto::{ErrorInfo, Key, KeyChange, KeyChangePlan, KeySet, RefusedDevice, RootOfDevices};
 use crate::error::info;
@@ -228,8 +228,8 @@ impl Shared {
         let devices = self.discovery.devices();
         let trusts = devices.iter().filter_map(|seen| seen.info.trust.as_ref());
         let same_root = trusts.filter(|trust| Some(trust.root) == root);
-        let epoch = same_root.map(|trust| trust.epoch).max().unwrap_or(0);
-        u32::try_from(epoch).unwrap_or(u32::MAX)
+        let epochs = same_root.filter_map(|trust| claimed(trust.epoch));
+        epochs.max().unwrap_or(0)
     }
 
     /// The epoch under which other devices have exactly these keys already, so that a set that goes
@@ -243,12 +243,17 @@ impl Shared {
         };
         let devices = self.discovery.devices();
         let epochs = devices.iter().filter_map(|seen| {
-            let epoch = u32::try_from(seen.info.trust.as_ref()?.epoch).ok()?;
+            let epoch = claimed(seen.info.trust.as_ref()?.epoch)?;
             preflight::trusts_exactly(&seen.info, &set(epoch)).then_some(epoch)
         });
         let next = known.saturating_add(1);
         epochs.max().filter(|epoch| *epoch >= next).unwrap_or(next)
     }
+}
+
+/// An epoch that a device says it has, if it counts.
+fn claimed(epoch: u64) -> Option<u32> {
+    u32::try_from(epoch).ok().filter(|e| *e < CLAIMED_BELOW)
 }
 
 /// What a device runs and which root it trusts; why its keys cannot be changed otherwise.

@@ -14,6 +14,9 @@ use crate::{Error, Secret, draft};
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// The longest app image that is read, in bytes.
 const MAX_APP: u64 = airlift_wire::limits::MAX_PART_SIZE as u64;
+/// Sequences and epochs that devices claim count below this one only. Anybody in the network can claim
+/// any, and must not bring an owner to sign the last one there is: none would come after it.
+pub(super) const CLAIMED_BELOW: u32 = 1 << 31;
 
 impl Airlift {
     /// What letting these files go over the window would do.
@@ -138,12 +141,13 @@ impl Airlift {
 }
 
 impl Shared {
-    /// A sequence above every one that the library has and that a device runs.
+    /// A sequence above every one that the library has and that a device says it runs.
     pub(crate) fn next_sequence(&self, product: &str) -> u32 {
         let devices = self.discovery.devices();
         let running = devices.iter().filter(|seen| seen.info.product == product);
-        let running = running.filter_map(|seen| seen.info.running.sequence).max();
-        let next = running.map_or(1, |max| max.saturating_add(1));
+        let running = running.filter_map(|seen| seen.info.running.sequence);
+        let claimed = running.filter(|sequence| *sequence < CLAIMED_BELOW).max();
+        let next = claimed.map_or(1, |max| max.saturating_add(1));
         next.max(self.library.next_sequence(product))
     }
 
