@@ -31,6 +31,7 @@ pub fn of(code: ErrorCode) -> u8 {
         | E::WrongChip
         | E::LowerSequence
         | E::SequenceConflict
+        | E::SequenceTooHigh
         | E::TooBig
         | E::WrongBase
         | E::BadTar

@@ -50,6 +50,8 @@ codes! {
     WrongChip = "wrong_chip", "Choose a release built for this chip.";
     /// The release is older than what the device has confirmed.
     LowerSequence = "lower_sequence", "To go back on purpose, re-sign the old release: airlift resign OLD --sequence N.";
+    /// The sequence is one that only the root may give.
+    SequenceTooHigh = "sequence_too_high", "Give the release a lower sequence, or sign it with the root key.";
     /// Another release with the same sequence is already confirmed.
     SequenceConflict = "sequence_conflict", "Two releases share a sequence; re-sign one with a higher sequence.";
     /// A part does not fit its partition or the file system.

@@ -42,3 +42,7 @@ pub const MAX_PARTITIONS: usize = 95;
 pub const MAX_SEGMENTS: u8 = 16;
 /// File-system blocks that stay free on a device after an update.
 pub const SPARE_BLOCKS: u32 = 4;
+/// Sequences from here on are opened by the root key; see [`crate::manifest::first_root_sequence`].
+pub const FIRST_ROOT_SEQUENCE: u32 = 1 << 31;
+/// Sequences that each epoch opens to the release keys.
+pub const SEQUENCES_AN_EPOCH: u32 = 1 << 16;

@@ -21,7 +21,10 @@ use crate::cbor::{ARRAY, BYTES, CborError, KeyOrder, MAP, NULL, Reader, Writer};
 use crate::digest::Digest;
 use crate::index;
 use crate::keys::PublicKey;
-use crate::limits::{MAX_PART_SIZE, MAX_PRODUCT, MAX_RELEASE_KEYS, MAX_VERSION};
+use crate::limits::{
+    FIRST_ROOT_SEQUENCE, MAX_PART_SIZE, MAX_PRODUCT, MAX_RELEASE_KEYS, MAX_VERSION,
+    SEQUENCES_AN_EPOCH,
+};
 use crate::text::is_printable;
 use core::fmt;
 
@@ -157,6 +160,21 @@ impl fmt::Debug for Pages<'_> {
     }
 }
 
+/// The first sequence that a release key may not give in this epoch; the root may.
+///
+/// A device never takes a lower sequence than it has confirmed. Somebody with a stolen release key
+/// who gave the highest of all would leave none for the release with which the root takes that key
+/// away. So the upper half belongs to the root, and each epoch opens the next
+/// [`SEQUENCES_AN_EPOCH`] of it to the release keys: they can go on after such a change.
+pub const fn first_root_sequence(epoch: u32) -> u32 {
+    let opened = epoch.saturating_mul(SEQUENCES_AN_EPOCH);
+    let last = u32::MAX - SEQUENCES_AN_EPOCH;
+    match FIRST_ROOT_SEQUENCE.saturating_add(opened) {
+        first if first < last => first,
+        _ => last,
+    }
+}
+
 /// The keys that a device trusts: one root, up to four release keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeySet {
@@ -187,6 +205,11 @@ impl KeySet {
     /// The release keys.
     pub fn release_keys(&self) -> &[PublicKey] {
         &self.keys[..usize::from(self.count)]
+    }
+
+    /// See [`first_root_sequence`].
+    pub const fn first_root_sequence(&self) -> u32 {
+        first_root_sequence(self.epoch)
     }
 
     /// Whether signatures of all its keys prove something. A set that is not is never encoded nor
@@ -500,6 +523,21 @@ mod tests {
         let mut buf = [0; 4096];
         let len = manifest.encode(&mut buf).unwrap();
         buf[..len].to_vec()
+    }
+
+    #[test]
+    fn each_epoch_opens_more_sequences_and_the_root_keeps_the_last() {
+        let mut before = 0;
+        for epoch in [0, 1, 2, 32_000] {
+            let first = first_root_sequence(epoch);
+            assert!(first > before);
+            assert_eq!(first, (1 << 31) + epoch * SEQUENCES_AN_EPOCH);
+            before = first;
+        }
+        for epoch in [1 << 16, u32::MAX] {
+            let root_has = u32::MAX - first_root_sequence(epoch);
+            assert_eq!(root_has, SEQUENCES_AN_EPOCH);
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ const FIELD_OF: Record<string, Field> = {
   too_big: 'app',
   sequence_conflict: 'sequence',
   lower_sequence: 'sequence',
+  sequence_too_high: 'sequence',
 };
 
 const MOST_SEQUENCE = 0xffff_ffff;

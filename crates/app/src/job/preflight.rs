@@ -3,6 +3,7 @@
 use airlift_discover::DeviceInfo;
 use airlift_discover::device::{SlotState, UpdateEnd, UpdaterState};
 use airlift_wire::ErrorCode;
+use airlift_wire::manifest::first_root_sequence;
 
 use crate::dto::{ErrorInfo, KeySet, Part, Release};
 use crate::error::info;
@@ -198,6 +199,13 @@ fn signer_may(release: &Release, device: &DeviceInfo) -> Result<(), ErrorInfo> {
         let message = format!("device {name} does not trust key {signer}, which signed this");
         return Err(info(ErrorCode::UnknownKey, message));
     }
+    let first_root = first_root_sequence(u32::try_from(trust.epoch).unwrap_or(u32::MAX));
+    if !is_root && release.sequence >= first_root {
+        let message = format!(
+            "a release of a release key goes to device {name} only with a sequence below {first_root}"
+        );
+        return Err(info(ErrorCode::SequenceTooHigh, message));
+    }
     match &release.keys {
         Some(set) if !trusts_exactly(device, set) => {
             if !is_root {
@@ -355,6 +363,7 @@ mod tests {
         );
         assert_eq!(with(|r| r.sequence = 4), "lower_sequence");
         assert_eq!(with(|r| r.sequence = 5), "sequence_conflict");
+        assert_eq!(with(|r| r.sequence = u32::MAX), "sequence_too_high");
         assert_eq!(
             with(|r| r.files = Part::Running {
                 sha256: "ab".repeat(32)

@@ -7,6 +7,7 @@ use crate::scene::{OLD, Scene, ended_well};
 use airlift_virtual_device::Behaviour;
 use airlift_wire::ErrorCode::*;
 use airlift_wire::KeySet;
+use airlift_wire::manifest::first_root_sequence;
 
 attacks! { "Keys";
     a_stolen_release_key_cannot_change_the_keys {
@@ -15,6 +16,13 @@ attacks! { "Keys";
         device: "Takes a change of keys from the root only: the owner is not locked out.",
         code: Some(BadKeySet),
         mutant: "release-keys-change-keys",
+    }
+    a_stolen_release_key_cannot_use_up_the_sequences {
+        threat: "TUF fast-forward; THREAT.KEY.EXPOSURE",
+        attacker: "Has stolen a release key and installs the highest sequence, after which nothing is newer.",
+        device: "Leaves the upper half of the sequences to the root, so that a change of keys and what follows have room.",
+        code: Some(SequenceTooHigh),
+        mutant: "sequences-of-the-root-are-for-all",
     }
     an_older_set_of_keys_is_refused {
         threat: "TUF rollback of keys; THREAT.KEY.EXPOSURE",
@@ -90,6 +98,18 @@ fn a_stolen_release_key_cannot_change_the_keys(attack: &Attack) {
         scene.refuses(attack, &draft.served(&scene.bench));
     }
     scene.recovers();
+}
+
+fn a_stolen_release_key_cannot_use_up_the_sequences(attack: &Attack) {
+    let scene = Scene::new();
+    let first = first_root_sequence(trust().epoch);
+    for high in [first, u32::MAX] {
+        let draft = Draft::new().set(SEQUENCE, cbor::uint(high.into()));
+        scene.refuses(attack, &draft.served(&scene.bench));
+    }
+    // A change of keys that the root signs may have any.
+    let set = key_set(2, &public(&ROOT).0, &[public(&NEW_KEY).0]);
+    ended_well(&scene.post(&change(&set, ROOT, first).served(&scene.bench)));
 }
 
 fn an_older_set_of_keys_is_refused(attack: &Attack) {

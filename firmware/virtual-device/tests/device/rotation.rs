@@ -5,6 +5,7 @@ use airlift_release::{PackOptions, Release, SigningKey, pack, resign};
 use airlift_updater::SlotId;
 use airlift_virtual_device::Behaviour;
 use airlift_virtual_device::deterministic::Bench;
+use airlift_wire::manifest::first_root_sequence;
 use airlift_wire::state::Cause;
 use airlift_wire::{KeySet, PublicKey, envelope};
 use ed25519_dalek::Signer;
@@ -251,6 +252,26 @@ fn a_device_thrown_back_to_a_slot_of_a_removed_key_runs_and_takes_the_new_keys_r
         .run(update_and_settle(&bench, &plain(3, &next())))
         .unwrap();
     assert_eq!(info["running"]["version"], "3.0.0");
+}
+
+#[test]
+fn a_stolen_release_key_leaves_sequences_for_the_root_and_for_the_keys_that_come() {
+    let (bench, nor) = bench(flash_with(SlotId::Ota0, &release("1.0.0", 1)), settings());
+    let first = first_root_sequence(trust().epoch);
+    for high in [first, u32::MAX] {
+        assert_eq!(refusal(&bench, &plain(high, &key())), "sequence_too_high");
+    }
+    // The highest that the thief can do, and what the owner does then.
+    let highest = plain(first - 1, &key());
+    bench.run(update_and_settle(&bench, &highest)).unwrap();
+    let replaced = keys_only(&highest, first, &root(), set(2, &root(), &[&next()]));
+    let info = bench.run(update_and_settle(&bench, &replaced)).unwrap();
+    assert_eq!(epoch(&info), 2);
+    assert_eq!(refusal(&bench, &plain(first + 1, &key())), "unknown_key");
+    bench
+        .run(update_and_settle(&bench, &plain(first + 1, &next())))
+        .unwrap();
+    assert_eq!(state(&nor.snapshot()).sequence, first + 1);
 }
 
 #[test]
