@@ -139,7 +139,10 @@ impl Rx for RxToken<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, f: F) -> R {
         let n = *self.0;
         // SAFETY: the controller has given this buffer back, and there is one token at a time.
-        let buffer = unsafe { &mut *(&raw mut BUFFERS.rx[n]) };
+        let buffer = unsafe {
+            let buffer = &raw mut BUFFERS.rx[n];
+            &mut *buffer
+        };
         // SAFETY: a descriptor of the controller.
         let len = unsafe { descriptor(1 + n).read_volatile() } as usize >> 16;
         let result = f(&mut buffer[..len.saturating_sub(FCS).min(BUFFER)]);
@@ -156,7 +159,10 @@ impl Tx for TxToken {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         // SAFETY: the emulator has taken the frame before by the time the descriptor was written, and
         // nobody keeps a token.
-        let buffer = unsafe { &mut *(&raw mut BUFFERS.tx) };
+        let buffer = unsafe {
+            let buffer = &raw mut BUFFERS.tx;
+            &mut *buffer
+        };
         let len = len.min(MTU);
         let result = f(&mut buffer[..len]);
         let flags = (len as u32) << 16 | TX_READY | TX_WRAP | TX_PAD | TX_CRC;
