@@ -19,7 +19,7 @@ struct Options {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     first: usize,
     /// Try one of N second cuts after each first; 0 tries none.
-    #[arg(long, value_name = "N", default_value_t = 401)]
+    #[arg(long, value_name = "N", default_value_t = 1601)]
     second: usize,
     /// Only scenarios whose name contains one of these.
     #[arg(long, value_name = "NAME")]

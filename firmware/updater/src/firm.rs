@@ -10,7 +10,7 @@ use crate::Failure;
 use crate::layout::{FLASH, Layout};
 use crate::platform::Flash;
 use airlift_wire::limits::SECTOR_SIZE;
-use airlift_wire::otadata::{BODY_LEN, ENTRY_LEN, Entry};
+use airlift_wire::otadata::{BODY_LEN, ENTRY_LEN, Entry, ImageState};
 use airlift_wire::state::{Cause, STATE_LEN, State, newest};
 
 /// Whether a restart for this reason may have cut an operation of the flash. After others the flash had
@@ -27,7 +27,18 @@ pub(crate) async fn otadata(flash: &mut impl Flash, layout: &Layout) -> Result<b
         let mut bytes = [0; ENTRY_LEN];
         flash.read(offset, &mut bytes).await.map_err(|_| FLASH)?;
         let entry = Entry::decode(&bytes);
-        if entry.has_right_crc() {
+        // The CRC does not vouch for the state: a bootloader writes both at once, and its cut may have
+        // left a word that is no state, and another one the next time.
+        let is_state = matches!(
+            entry.state,
+            ImageState::New
+                | ImageState::PendingVerify
+                | ImageState::Valid
+                | ImageState::Invalid
+                | ImageState::Aborted
+                | ImageState::Undefined(u32::MAX)
+        );
+        if entry.has_right_crc() && is_state {
             flash.write(offset, &bytes).await.map_err(|_| FLASH)?;
         } else if bytes != [0xFF; ENTRY_LEN] && (entry.sequence, entry.crc) != (0, 0) {
             // Sequence 0 selects nothing, and 0 is not its CRC.

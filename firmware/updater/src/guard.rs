@@ -24,7 +24,7 @@ use crate::platform::Flash;
 use crate::store::{self, Store};
 use airlift_wire::otadata::{self, Entry, ImageState};
 use airlift_wire::state::{Cause, Detail, End};
-use airlift_wire::{KeySet, Verified};
+use airlift_wire::{Digest, KeySet, Verified};
 
 /// What the guard found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,10 +57,14 @@ pub async fn run(
     }
     let entries = layout.read_otadata(flash).await?;
     let mut store = Store::load(flash, layout).await?;
-    if torn && layout.running.ota().is_some() && layout.running_entry(&entries).is_none() {
-        // It read as whole when the bootloader looked. Only after a tear, so never twice in a row.
-        if store.state.last.end == End::Trial {
-            note_rollback(flash, &mut store, cause, Detail::empty()).await;
+    let is_trial = store.state.last.end == End::Trial && layout.running.ota().is_some();
+    if is_trial
+        && layout.running_entry(&entries).is_none()
+        && (torn || runs_the_trial(flash, layout, &store, scratch).await?)
+    {
+        // The entry read as whole when the bootloader looked, and does no more.
+        note_rollback(flash, &mut store, cause, Detail::empty()).await;
+        if store.state.last.end != End::Trial {
             return Ok(Boot::GoBack);
         }
     }
@@ -86,6 +90,18 @@ pub async fn run(
     // A confirmed slot runs even when its state cannot be written; the next start tries again.
     let _ = settle(flash, layout, &mut store, &entries, cause, scratch).await;
     Ok(Boot::Confirmed)
+}
+
+/// Whether the running slot holds the release that is on trial.
+async fn runs_the_trial(
+    flash: &mut impl Flash,
+    layout: &Layout,
+    store: &Store,
+    scratch: &mut [u8],
+) -> Result<bool, Failure> {
+    let out = scratch.get_mut(..4096).ok_or(FLASH)?;
+    let stored = store::read_envelope(flash, layout, layout.running, out).await?;
+    Ok(stored.is_some_and(|envelope| Digest::of(envelope) == store.state.last.release))
 }
 
 /// Whether an active entry is on trial. All ones is what ESP-IDF and `otatool` write that know no

@@ -14,12 +14,14 @@ use airlift_wire::limits::CHUNK_SIZE;
 use airlift_wire::tar::Kind;
 use airlift_wire::{Digest, ErrorCode};
 
-/// Copies `size` bytes of app from one partition to another; sectors that are equal stay.
+/// Copies `size` bytes of app from one partition to another; sectors that are equal stay, unless a
+/// power cut may have left bits in them that read right only now.
 pub(super) async fn app<F: Flash>(
     flash: &mut F,
     from: u32,
     to: u32,
     size: u32,
+    resumed: bool,
     buffers: &mut Buffers,
     observer: &impl Observer,
 ) -> Result<(), Failure> {
@@ -29,7 +31,7 @@ pub(super) async fn app<F: Flash>(
         let n = (size - at).min(CHUNK_SIZE as u32) as usize;
         let data = &mut buffers.chunks[0][..n];
         flash.read(from + at, data).await.map_err(|_| FLASH)?;
-        if !reads_back(flash, to + at, data).await? {
+        if resumed || !reads_back(flash, to + at, data).await? {
             write_sector(flash, to + at, data).await?;
         }
         at += n as u32;
