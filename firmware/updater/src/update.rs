@@ -142,6 +142,12 @@ pub async fn accept<'e, F: Flash, S: Files>(
             "the new keys are not signed by the root, or not newer",
         );
     }
+    if manifest.sequence >= trust.first_root_sequence() && *verified.key() != trust.root {
+        return fail(
+            ErrorCode::SequenceTooHigh,
+            "only the root key gives a sequence that high",
+        );
+    }
     let entries = layout.read_otadata(flash).await?;
     // An entry that was never given a state, as `otatool` writes it, is no trial: `open` replaces it.
     if matches!(
