@@ -9,6 +9,7 @@ const COMMANDS: &[&str] = &[
     "job_detail",
     "add_device",
     "forget_device",
+    "device_log",
     "plan_drop",
     "add_release",
     "draft_release",

@@ -6,8 +6,8 @@
 use std::path::PathBuf;
 
 use airlift_app::dto::{
-    Device, Draft, DropPlan, ErrorInfo, HistoryRow, JobDetail, Key, KeyChange, KeyChangePlan,
-    NewOfflineKey, NewRelease, Numbered, Release, Settings, Snapshot,
+    Device, DeviceLog, Draft, DropPlan, ErrorInfo, HistoryRow, JobDetail, Key, KeyChange,
+    KeyChangePlan, NewOfflineKey, NewRelease, Numbered, Release, Settings, Snapshot,
 };
 use airlift_app::{Airlift, Error, Secret};
 use tauri::ipc::{Channel, Invoke};
@@ -29,6 +29,7 @@ pub(crate) fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static 
         job_detail,
         add_device,
         forget_device,
+        device_log,
         plan_drop,
         add_release,
         draft_release,
@@ -107,6 +108,11 @@ async fn add_device(app: App<'_>, address: String) -> Answer<Device> {
 #[tauri::command]
 async fn forget_device(app: App<'_>, id: String) -> Answer<()> {
     app.forget_device(&id).await.map_err(info)
+}
+
+#[tauri::command]
+async fn device_log(app: App<'_>, id: String, from: f64) -> Answer<DeviceLog> {
+    app.device_log(&id, from as u64).await.map_err(info)
 }
 
 #[tauri::command]

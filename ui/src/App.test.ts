@@ -189,9 +189,51 @@ describe('a row', () => {
     const win = await openWindow(smallWorld());
     await click(win, row('porch'));
     const details = find(T.deviceDetails).textContent ?? '';
-    for (const words of ['ota_0', 'workshop (root)', '140 KB', 'ESP32-C3', 'boot guard']) {
+    const wanted = ['ota_0', 'ota_1', 'workshop (root)', '140 KB', 'ESP32-C3', 'boot guard'];
+    for (const words of [...wanted, '−58 dBm, good', 'on purpose', '3 d']) {
       expect(details).toContain(words);
     }
+  });
+});
+
+describe('the log of a device', () => {
+  async function opened(lines: string[] | null) {
+    const win = await openWindow(smallWorld());
+    win.backend.logs.set('porch', lines);
+    await click(win, row('porch'));
+    await click(win, within(document.body).getByRole('tab', { name: 'Device log' }));
+    await settle();
+    return win;
+  }
+
+  it('shows its lines as text, and new ones as they come', async () => {
+    const lines = ['79 INFO ota_0 runs after software: Confirmed', '90 WARN <img src=x onerror=a>'];
+    const win = await opened(lines);
+    expect(all(T.deviceLogLine).map((line) => line.textContent)).toEqual(lines);
+    expect(find(T.deviceLog).querySelector('img')).toBeNull();
+    lines.push('120 INFO porch is ready');
+    await win.pass(2000);
+    await settle();
+    expect(all(T.deviceLogLine)).toHaveLength(3);
+    expect(text(T.deviceLogState)).toBe('3 lines');
+    expect(await faults()).toEqual([]);
+  });
+
+  it('is searched, copied and cleared', async () => {
+    const win = await opened(['1 INFO one', '2 WARN two']);
+    const copied = vi.spyOn(navigator.clipboard, 'writeText').mockResolvedValue();
+    await win.user.type(find(T.deviceLogSearch), 'WARN');
+    await settle();
+    expect(text(T.deviceLogState)).toBe('1 of 2 lines');
+    await click(win, find(T.deviceLogCopy));
+    expect(copied).toHaveBeenCalledWith('2 WARN two\n');
+    await click(win, find(T.deviceLogClear));
+    expect(there(T.deviceLogLine)).toBe(false);
+  });
+
+  it('says that there is none when the updater keeps none', async () => {
+    await opened(null);
+    expect(text(T.deviceLogState)).toBe('Its updater keeps no log.');
   });
 });
 

@@ -2,6 +2,7 @@
 export type { ChunkRun } from './bindings/ChunkRun';
 export type { ChunkState } from './bindings/ChunkState';
 export type { Device } from './bindings/Device';
+export type { DeviceLog } from './bindings/DeviceLog';
 export type { Draft } from './bindings/Draft';
 export type { DraftPart } from './bindings/DraftPart';
 export type { DropPlan } from './bindings/DropPlan';

@@ -92,6 +92,24 @@ export function cause(update: { cause: string; detail: string | null }): string 
   return update.detail ? `${words}: “${update.detail}”` : words;
 }
 
+const RESTARTS: Record<string, string> = {
+  power_on: 'after power came on',
+  software: 'on purpose',
+  watchdog: 'by the watchdog: it hung',
+  panic: 'after a panic',
+  brownout: 'after the supply voltage dropped',
+};
+
+/** Why a device runs since it last started; as it says, when that is not known here. */
+export const restart = (reason: string | null): string =>
+  reason === null ? 'not said' : (RESTARTS[reason] ?? reason.replaceAll('_', ' '));
+
+/** The strength of a signal, and what that means. */
+export function signal(dbm: number): string {
+  const words = dbm >= -60 ? 'good' : dbm >= -72 ? 'fair' : 'weak';
+  return `${dbm} dBm, ${words}`.replace('-', '−');
+}
+
 /** `1 device`, `2 devices`. */
 export const plural = (n: number, one: string, many = `${one}s`): string =>
   `${count(n)} ${n === 1 ? one : many}`;

@@ -36,7 +36,6 @@ mod watch;
 
 pub use rekey::{NewKeys, Uses};
 pub use releases::created;
-pub(crate) use releases::read_app;
 
 /// How many devices are updated at once; more wait for their turn. A device takes its chunks as
 /// fast as its flash can be written, so this bounds the network and not the devices.

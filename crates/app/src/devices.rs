@@ -72,6 +72,8 @@ pub fn view(seen: &SeenDevice, context: &Context) -> dto::Device {
         free_memory: device
             .free_memory
             .map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
+        signal_dbm: device.signal_dbm,
+        reset_reason: device.reset_reason.clone(),
         uptime_ms: Some(device.uptime_ms as f64),
         last_update: device.last_update.as_ref().map(|last| dto::LastUpdate {
             release: last.release.map(|d| d.to_string()).unwrap_or_default(),

@@ -8,8 +8,9 @@ use airlift_wire::ErrorCode;
 use airlift_wire::manifest::is_product;
 
 use crate::Error;
-use crate::airlift::{Shared, read_app};
+use crate::airlift::Shared;
 use crate::dto::{Draft, DraftPart, DropPlan, ErrorInfo, FieldProblem};
+use crate::elf::read_app;
 use crate::error::info;
 use crate::keys::{read_public, stem};
 use crate::library::describe;
@@ -22,7 +23,7 @@ const HEAD: u64 = 64 * 1024;
 enum Dropped {
     Release,
     PublicKey,
-    App,
+    App(FileKind),
     Files,
     Other(FileKind),
 }
@@ -78,7 +79,7 @@ pub(crate) fn draft(shared: &Shared, paths: &[PathBuf]) -> Result<Draft, Error> 
     let (mut app, mut files) = (None, None);
     for path in paths {
         let place = match look(path)? {
-            Dropped::App => &mut app,
+            Dropped::App(_) => &mut app,
             Dropped::Files => &mut files,
             Dropped::Other(FileKind::PrivateKey) => {
                 let message = "this is a private key; import it in Settings";
@@ -176,7 +177,7 @@ fn fill(shared: &Shared, app: Option<&Path>, files: Option<&Path>) -> Result<Dra
 }
 
 fn fill_app(draft: &mut Draft, path: &Path) -> Result<(), Error> {
-    let bytes = read_app(path)?;
+    let bytes = read_app(path, None)?;
     let found = image::inspect(&bytes)?;
     let chip = found
         .chip
@@ -205,6 +206,9 @@ fn fill_app(draft: &mut Draft, path: &Path) -> Result<(), Error> {
         }
         (None, Some(_)) => lines.push("Checksum and SHA-256 are right".to_owned()),
         (None, None) => lines.push("Checksum is right; no SHA-256 is appended".to_owned()),
+    }
+    if matches!(look(path)?, Dropped::App(FileKind::Elf)) {
+        lines.push("Image made from the ELF file".to_owned());
     }
     draft.chip = Some(chip);
     draft.app = Some(DraftPart {
@@ -261,7 +265,8 @@ fn look(path: &Path) -> Result<Dropped, Error> {
     Ok(match FileKind::of(&head) {
         FileKind::Release => Dropped::Release,
         FileKind::PublicKey => Dropped::PublicKey,
-        FileKind::AppImage => Dropped::App,
+        // An image is made of an ELF when it is read.
+        kind @ (FileKind::AppImage | FileKind::Elf) => Dropped::App(kind),
         FileKind::Tar => Dropped::Files,
         other => Dropped::Other(other),
     })

@@ -104,6 +104,10 @@ pub struct Device {
     pub flash_size: u32,
     /// Free memory in bytes.
     pub free_memory: Option<u32>,
+    /// Strength of its radio's signal in dBm, if it has one.
+    pub signal_dbm: Option<i16>,
+    /// Why it restarted last: `power_on`, `software`, `watchdog`, …
+    pub reset_reason: Option<String>,
     /// Milliseconds since its start.
     pub uptime_ms: Option<f64>,
     /// How its last update ended.
@@ -707,6 +711,23 @@ pub struct NewRelease {
     /// Passphrase of the key.
     #[ts(as = "Option<String>")]
     pub passphrase: Option<Secret>,
+}
+
+/// What a device has logged since somebody looked.
+#[derive(Clone, Debug, PartialEq, Serialize, TS)]
+#[ts(export, export_to = BINDINGS)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceLog {
+    /// Its lines, with nothing in them that is not text.
+    pub lines: Vec<String>,
+    /// The byte to ask for next.
+    pub next: f64,
+    /// Bytes that it did not keep until somebody looked.
+    pub skipped: f64,
+    /// Whether it has restarted since: what came before these lines is another run.
+    pub restarted: bool,
+    /// Whether it keeps a log at all.
+    pub kept: bool,
 }
 
 /// A row of the history.

@@ -17,6 +17,9 @@ pub enum Error {
     /// A device cannot be found, reached or understood.
     #[error(transparent)]
     Discover(#[from] airlift_discover::Error),
+    /// No image can be made of an ELF file.
+    #[error(transparent)]
+    Elf(#[from] crate::elf::ElfError),
     /// The chunk server does not run.
     #[error(transparent)]
     Serve(#[from] airlift_serve::Error),
@@ -88,6 +91,7 @@ impl Error {
         use airlift_discover::Error as Discover;
         match self {
             Self::Release(error) => error.code(),
+            Self::Elf(error) => error.code(),
             Self::Discover(Discover::BadAddress { .. } | Discover::Full { .. }) => ErrorCode::Usage,
             Self::Discover(Discover::Stopped) => ErrorCode::Internal,
             Self::Discover(_) | Self::NoSuchDevice(_) => ErrorCode::NoSuchDevice,
@@ -109,6 +113,7 @@ impl Error {
     pub fn help(&self) -> &'static str {
         match self {
             Self::Release(error) => error.help(),
+            Self::Elf(error) => error.help(),
             Self::Io { source, .. } => disk_help(source.kind()).unwrap_or(self.code().help()),
             Self::Database { source, .. } => {
                 let kind = match source.sqlite_error_code() {

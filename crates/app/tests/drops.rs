@@ -6,6 +6,9 @@ use airlift_app::dto::{Draft, DropPlan, NewRelease, Part};
 use airlift_app::{Airlift, Options, sample};
 use airlift_release::SigningKey;
 
+#[path = "support/elf.rs"]
+mod elf;
+
 struct Bench {
     dir: tempfile::TempDir,
     airlift: Airlift,
@@ -169,6 +172,52 @@ async fn what_airlift_does_not_know_is_refused_with_a_reason() {
     assert_eq!(bench.refusal(&[&image, &other]).await, "usage");
     assert_eq!(bench.refusal(&[&gone]).await, "io");
     assert_eq!(bench.refusal(&[]).await, "usage");
+}
+
+#[tokio::test]
+async fn an_elf_fills_the_sheet_as_the_image_that_is_made_of_it() {
+    let bench = Bench::new().await;
+    let key = bench.airlift.new_key("mine", None).await.unwrap();
+    let elf = bench.file("blink", &elf::Elf::new("4.5.6").bytes());
+    let draft = bench.draft(&[&elf]).await;
+    assert_eq!(draft.chip.as_deref(), Some("esp32c3"));
+    assert_eq!((&*draft.version, &*draft.product), ("4.5.6", "elf-test"));
+    let made = airlift_app::elf::read_app(&elf, None).unwrap();
+    let part = draft.app.unwrap();
+    assert_eq!(part.size as usize, made.len(), "the size of what is sent");
+    assert_eq!(part.found[0], "elf-test 4.5.6");
+    assert!(
+        part.found
+            .contains(&"Image made from the ELF file".to_owned())
+    );
+    let form = NewRelease {
+        product: draft.product,
+        version: draft.version,
+        sequence: draft.sequence,
+        app: Some(elf.display().to_string()),
+        files: None,
+        base: None,
+        key_id: key.id,
+        passphrase: None,
+    };
+    let release = bench.airlift.pack_release(form).await.unwrap();
+    let Part::Carried { sha256, .. } = release.app else {
+        panic!("{:?}", release.app)
+    };
+    assert_eq!(sha256, airlift_wire::Digest::of(&made).to_string());
+}
+
+#[tokio::test]
+async fn an_elf_that_no_image_can_be_made_of_says_why() {
+    let bench = Bench::new().await;
+    let mut arm = elf::Elf::new("1");
+    arm.machine = 40;
+    let arm = bench.file("arm.elf", &arm.bytes());
+    let DropPlan::Refuse { error } = bench.plan(&[&arm]).await else {
+        panic!("it is refused")
+    };
+    assert_eq!(error.code, "bad_image");
+    assert!(error.help.contains("riscv32imc"), "{error:?}");
 }
 
 #[tokio::test]

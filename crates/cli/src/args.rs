@@ -179,8 +179,8 @@ pub struct Pack {
     /// Chip, such as esp32c3; the app image knows its own
     #[arg(long)]
     pub chip: Option<String>,
-    /// App image
-    #[arg(long, value_name = "APP.bin")]
+    /// App image, or the ELF file that cargo build leaves
+    #[arg(long, value_name = "APP.bin|ELF")]
     pub app: Option<PathBuf>,
     /// Folder or tar of files
     #[arg(long, value_name = "DIR|TAR")]
@@ -257,8 +257,8 @@ pub struct Simulate {
     /// Product that the devices are
     #[arg(long, default_value = "demo")]
     pub product: String,
-    /// App image in the factory slot of new devices; default: the demo, version 1.0.0
-    #[arg(long, value_name = "APP.bin", conflicts_with = "installed")]
+    /// App image, or ELF file, in the factory slot of new devices; default: the demo, version 1.0.0
+    #[arg(long, value_name = "APP.bin|ELF", conflicts_with = "installed")]
     pub app: Option<PathBuf>,
     /// Release that new devices run from the start
     #[arg(long, value_name = "R.airlift")]

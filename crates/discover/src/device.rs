@@ -80,6 +80,16 @@ pub struct DeviceInfo {
     /// The last release that it refused for its age since it started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stale_offer: Option<StaleOffer>,
+    /// Why it restarted last, as a stable code; `None` when it cannot tell.
+    #[serde(
+        default,
+        deserialize_with = "text::code",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub reset_reason: Option<String>,
+    /// Strength of its radio's signal, in dBm; `None` without a radio.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal_dbm: Option<i16>,
     /// Time since it booted, in milliseconds.
     pub uptime_ms: u64,
     /// Free memory, in bytes.
@@ -323,8 +333,8 @@ impl DeviceInfo {
         self.slots.iter().find(|s| s.slot == slot)
     }
 
-    /// Whether two descriptions differ in nothing but uptime and free memory, which change with
-    /// every answer and are no news.
+    /// Whether two descriptions differ in nothing but uptime, free memory and signal, which change
+    /// with every answer and are no news.
     pub fn same_news(&self, other: &Self) -> bool {
         let Self {
             schema,
@@ -344,6 +354,7 @@ impl DeviceInfo {
             last_update,
             freshness,
             stale_offer,
+            reset_reason,
             ..
         } = self;
         *schema == other.schema
@@ -360,6 +371,7 @@ impl DeviceInfo {
             && *last_update == other.last_update
             && *freshness == other.freshness
             && *stale_offer == other.stale_offer
+            && *reset_reason == other.reset_reason
     }
 }
 

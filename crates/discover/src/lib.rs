@@ -45,6 +45,7 @@ pub mod device;
 mod discovery;
 mod error;
 mod interfaces;
+mod log;
 mod probe;
 mod seen;
 pub mod table;
@@ -56,6 +57,7 @@ pub use discovery::{
 };
 pub use error::Error;
 pub use interfaces::Interfaces;
+pub use log::{LogPiece, MAX_LOG, read_log};
 #[doc(hidden)]
 pub use probe::ask_on;
 pub use probe::probe;

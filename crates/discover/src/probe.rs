@@ -18,9 +18,9 @@ use crate::device::{DeviceInfo, MAX_DEVICE_JSON};
 use crate::table::{Answer, PROBE_TIMEOUT};
 
 /// The longest head of an answer, in bytes.
-const MAX_HEAD: usize = 16 * 1024;
+pub(crate) const MAX_HEAD: usize = 16 * 1024;
 /// The most header fields of an answer.
-const MAX_FIELDS: usize = 32;
+pub(crate) const MAX_FIELDS: usize = 32;
 
 /// Asks the device at `addr` about itself, on a connection of its own.
 ///
@@ -88,11 +88,15 @@ where
     DeviceInfo::parse(&json)
 }
 
+/// An address as the host of a request: without the scope of a link-local address, which means nothing
+/// to the other side.
+pub(crate) fn host(addr: SocketAddr) -> String {
+    SocketAddr::new(addr.ip(), addr.port()).to_string()
+}
+
 fn request(addr: SocketAddr) -> Result<Request<Empty<Bytes>>, Error> {
-    // Without the scope of a link-local address: it means nothing to the other side.
-    let host = SocketAddr::new(addr.ip(), addr.port()).to_string();
     Request::get(Uri::from_static("/v1/device"))
-        .header(header::HOST, host)
+        .header(header::HOST, host(addr))
         .header(header::ACCEPT, "application/json")
         .body(Empty::new())
         .map_err(|e| Error::NotADevice {
@@ -135,7 +139,7 @@ async fn read(addr: SocketAddr, response: Response<Incoming>) -> Result<Bytes, E
     }
 }
 
-fn broken(addr: SocketAddr, error: &hyper::Error) -> Error {
+pub(crate) fn broken(addr: SocketAddr, error: &hyper::Error) -> Error {
     if error.is_parse() {
         return Error::NotADevice {
             addr,

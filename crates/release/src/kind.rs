@@ -138,6 +138,7 @@ impl FileKind {
     pub(crate) const fn help_for_release(self) -> &'static str {
         match self {
             Self::AppImage => "Make a release of it: airlift pack --app APP.bin.",
+            Self::Elf => "Make a release of it: airlift pack --app ELF.",
             Self::Tar => "Make a release of it: airlift pack --files FILES.tar.",
             Self::Bootloader | Self::MergedImage => {
                 "Flash it over USB, or pack the app's own .bin."

@@ -3,6 +3,7 @@
 use crate::boot::{self, Dead, Halt};
 use crate::files::ChipFiles;
 use crate::flash::ChipFlash;
+use crate::journal::{Board, Journal};
 use crate::net::{FaultyNet, Medium};
 use crate::nor::SharedNor;
 use crate::pace::Pace;
@@ -28,8 +29,6 @@ use std::time::Duration;
 
 /// Connections that are answered at once: all that may watch an update, and two that ask.
 const CONNECTIONS: usize = airlift_updater::device::MAX_WATCHERS + 2;
-/// Bytes of memory that a device says are free: about what an ESP32-C3 with Wi-Fi has.
-const FREE_MEMORY: u32 = 180_000;
 /// Memory of the boot guard.
 const GUARD_SCRATCH: usize = 8192;
 /// How long a device waits that cannot go on, before it tries from the start.
@@ -97,11 +96,27 @@ impl<'s, E: Environment> Platform for Hardware<'s, E> {
     type Random = E::Random;
 }
 
-struct Check(Behaviour);
+struct Check<C> {
+    behaviour: Behaviour,
+    journal: Journal,
+    clock: C,
+    /// What was logged last: it is asked again and again.
+    said: &'static str,
+}
 
-impl Health for Check {
+impl<C: Clock> Check<C> {
+    fn say(&mut self, what: &'static str) {
+        if self.said != what {
+            self.said = what;
+            let now_ms = self.clock.now_ms();
+            self.journal.info(now_ms, format_args!("check: {what}"));
+        }
+    }
+}
+
+impl<C: Clock> Health for Check<C> {
     fn network(&mut self) -> Reach {
-        match self.0 {
+        match self.behaviour {
             Behaviour::NoNetwork => Reach::NoAddress,
             // The port was opened before.
             _ => Reach::Listening,
@@ -109,11 +124,17 @@ impl Health for Check {
     }
 
     async fn check(&mut self) -> Verdict {
-        match self.0 {
-            Behaviour::FailsCheck => Verdict::failed(CHECK_FAILED),
+        match self.behaviour {
+            Behaviour::FailsCheck => {
+                self.say(CHECK_FAILED);
+                Verdict::failed(CHECK_FAILED)
+            }
             Behaviour::NeverReady => Verdict::not_yet(NOT_READY),
             Behaviour::NeverConfirms => std::future::pending().await,
-            _ => Verdict::Ready,
+            _ => {
+                self.say("ready");
+                Verdict::Ready
+            }
         }
     }
 }
@@ -251,6 +272,12 @@ impl<E: Environment> VirtualDevice<E> {
         let size = self.nor.size();
         let layout = Layout::load(&mut flash, size, slot, &mut scratch).await?;
         let boot = guard::run(&mut flash, &layout, cause, &mut scratch).await?;
+        let journal = Journal::default();
+        let (runs, after) = (layout.running.name(), cause.name());
+        journal.info(
+            clock.now_ms(),
+            format_args!("{runs} runs after {after}: {boot:?}"),
+        );
         let mut behaviour = Behaviour::Normal;
         match boot {
             Boot::GoBack => return Ok(Ending::Restart(Cause::Software)),
@@ -310,7 +337,12 @@ impl<E: Environment> VirtualDevice<E> {
             &mut buffers,
         )
         .await?;
-        let mut check = Check(behaviour);
+        let mut check = Check {
+            behaviour,
+            journal: journal.clone(),
+            clock: clock.clone(),
+            said: "",
+        };
         let dog = Dog::armed(clock.clone());
         let mut feeder = dog.clone();
         if behaviour == Behaviour::NoNetwork {
@@ -320,12 +352,18 @@ impl<E: Environment> VirtualDevice<E> {
         }
         let listener = self.environment.listen().await;
         self.environment.started(&device.info());
+        let id = self.identity.id.as_str();
+        journal.info(clock.now_ms(), format_args!("{id} is ready"));
+        let board = Board {
+            reset: cause,
+            journal,
+        };
         let answering = async || -> Infallible {
             loop {
                 let (connection, peer) = listener.accept().await;
                 let mut connection = medium.incoming(connection);
                 device
-                    .serve(&mut connection, peer, &clock, FREE_MEMORY)
+                    .serve_with(&mut connection, peer, &clock, &board)
                     .await;
             }
         };

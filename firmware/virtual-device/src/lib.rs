@@ -34,6 +34,7 @@ mod error;
 pub mod factory;
 mod files;
 mod flash;
+mod journal;
 mod net;
 pub mod nor;
 mod pace;

@@ -8,6 +8,7 @@ export const COMMANDS = [
   'job_detail',
   'add_device',
   'forget_device',
+  'device_log',
   'plan_drop',
   'add_release',
   'draft_release',

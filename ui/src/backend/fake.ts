@@ -6,6 +6,7 @@
 import type { Clock } from '../clock';
 import type {
   Device,
+  DeviceLog,
   Draft,
   DropPlan,
   ErrorInfo,
@@ -69,6 +70,8 @@ export class FakeBackend implements Backend {
   readonly calls: [name: string, ...args: unknown[]][] = [];
   /** What the file dialogs answer, in order; empty means that they were closed. */
   readonly dialogs: string[][] = [];
+  /** What a device has logged, counted in lines; `null` for one that keeps no log. */
+  readonly logs = new Map<string, string[] | null>();
 
   readonly #world: World;
   readonly #clock: Clock;
@@ -197,6 +200,24 @@ export class FakeBackend implements Backend {
     this.#device(id);
     this.#world.devices = this.#world.devices.filter((device) => device.id !== id);
     this.emit({ kind: 'deviceForgotten', data: id });
+  }
+
+  async deviceLog(id: string, from: number): Promise<DeviceLog> {
+    this.calls.push(['deviceLog', id, from]);
+    const device = this.#device(id);
+    if (!device.online) {
+      throw fail('no_such_device', `${device.name} does not answer`, 'Look at its power.');
+    }
+    const log = this.logs.get(id);
+    const kept = log !== null;
+    const lines = log ?? (kept ? [`79 INFO ${device.slot} runs after software: Confirmed`] : []);
+    return {
+      lines: from > lines.length ? [...lines] : lines.slice(from),
+      next: lines.length,
+      skipped: 0,
+      restarted: from > lines.length,
+      kept,
+    };
   }
 
   async planDrop(paths: string[]): Promise<DropPlan> {

@@ -49,6 +49,7 @@ const CALLS: [Command, (backend: Backend) => Promise<unknown>, Record<string, un
   ['job_detail', (b) => b.jobDetail(4), { id: 4 }],
   ['add_device', (b) => b.addDevice('10.0.0.2'), { address: '10.0.0.2' }],
   ['forget_device', (b) => b.forgetDevice('a'), { id: 'a' }],
+  ['device_log', (b) => b.deviceLog('a', 12), { id: 'a', from: 12 }],
   ['plan_drop', (b) => b.planDrop(['/a']), { paths: ['/a'] }],
   ['add_release', (b) => b.addRelease('/a'), { path: '/a' }],
   ['draft_release', (b) => b.draftRelease(['/a']), { paths: ['/a'] }],

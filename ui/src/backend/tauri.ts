@@ -57,6 +57,7 @@ export function tauriBackend(): Backend {
 
     addDevice: (address) => call('add_device', { address }),
     forgetDevice: (id) => call('forget_device', { id }),
+    deviceLog: (id, from) => call('device_log', { id, from }),
 
     planDrop: (paths) => call('plan_drop', { paths }),
     addRelease: (path) => call('add_release', { path }),

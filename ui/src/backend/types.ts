@@ -6,6 +6,7 @@
  */
 import type {
   Device,
+  DeviceLog,
   Draft,
   DropPlan,
   ErrorInfo,
@@ -64,6 +65,8 @@ export interface Backend {
 
   addDevice(address: string): Promise<Device>;
   forgetDevice(id: string): Promise<void>;
+  /** What the device has logged from that byte on; `next` of one answer is `from` of the next. */
+  deviceLog(id: string, from: number): Promise<DeviceLog>;
 
   planDrop(paths: string[]): Promise<DropPlan>;
   addRelease(path: string): Promise<Release>;

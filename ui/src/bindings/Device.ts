@@ -101,6 +101,14 @@ flashSize: number,
  */
 freeMemory: number | null, 
 /**
+ * Strength of its radio's signal in dBm, if it has one.
+ */
+signalDbm: number | null, 
+/**
+ * Why it restarted last: `power_on`, `software`, `watchdog`, …
+ */
+resetReason: string | null, 
+/**
  * Milliseconds since its start.
  */
 uptimeMs: number | null, 

@@ -3,17 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use airlift_release::{FilesInput, PackOptions, UnverifiedRelease, pack, resign};
-use bytes::Bytes;
 
 use super::{Airlift, Shared, lock};
 use crate::dto::{Draft, DropPlan, Event, NewRelease, Release};
+use crate::elf::read_app;
 use crate::store::blocking;
 use crate::{Error, Secret, draft};
 
 /// The variable that fixes the time in a release, so that packing twice gives the same bytes.
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
-/// The longest app image that is read, in bytes.
-const MAX_APP: u64 = airlift_wire::limits::MAX_PART_SIZE as u64;
 /// Sequences and epochs that devices claim count below this one only. Anybody in the network can claim
 /// any, and must not bring an owner to sign the last one there is: none would come after it.
 pub(super) const CLAIMED_BELOW: u32 = 1 << 31;
@@ -61,7 +59,7 @@ impl Airlift {
                 .app
                 .as_deref()
                 .map(Path::new)
-                .map(read_app)
+                .map(|path| read_app(path, None))
                 .transpose()?;
             let files = form
                 .files
@@ -163,11 +161,6 @@ impl Shared {
             self.tell_releases();
         }
     }
-}
-
-/// Reads an app image, bounded.
-pub(crate) fn read_app(path: &Path) -> Result<Bytes, Error> {
-    Ok(airlift_release::read_bounded(path, "the app image", MAX_APP)?.into())
 }
 
 /// When a release is made: now, unless the environment fixes it.

@@ -5,9 +5,9 @@ use crate::args::{Pack, Resign};
 use crate::exit;
 use crate::failure::Failure;
 use crate::output;
+use airlift_app::elf;
 use airlift_release::write::{Access, Existing, write_file};
 use airlift_release::{FilesInput, PackOptions, Release, SigningKey, UnverifiedRelease};
-use airlift_wire::limits::MAX_PART_SIZE;
 use std::path::Path;
 
 pub fn pack(args: Pack) -> Result<u8, Failure> {
@@ -24,8 +24,7 @@ pub fn pack(args: Pack) -> Result<u8, Failure> {
     options.created = signer::created()?;
     options.new_keys = new_keys;
     if let Some(path) = &args.app {
-        let app = airlift_release::read_bounded(path, "app", u64::from(MAX_PART_SIZE))?;
-        options.app = Some(app.into());
+        options.app = Some(elf::read_app(path, args.chip.as_deref())?);
     }
     if let Some(path) = &args.files {
         options.files = Some(FilesInput::from_path(path)?);

@@ -13,7 +13,6 @@ use airlift_virtual_device::timing::Timing;
 use airlift_virtual_device::{
     Behaviour, Bootloader, Settings, Simulation, SimulationConfig, Software,
 };
-use airlift_wire::limits::MAX_PART_SIZE;
 use airlift_wire::{ErrorCode, KeySet, PublicKey};
 
 pub fn run(args: &Simulate) -> Result<u8, Failure> {
@@ -52,9 +51,9 @@ fn software(args: &Simulate, key: PublicKey) -> Result<Software, Failure> {
     let Some(path) = &args.app else {
         return Ok(Software::App(sample::OLD.app.to_vec()));
     };
-    let app = airlift_release::read_bounded(path, "the app", MAX_PART_SIZE.into())?;
+    let app = airlift_app::elf::read_app(path, None)?;
     airlift_release::image::check(&app)?;
-    Ok(Software::App(app))
+    Ok(Software::App(app.into()))
 }
 
 fn settings(args: &Simulate) -> Settings {

@@ -2,6 +2,8 @@
 
 mod disk;
 mod documented;
+#[path = "../../../app/tests/support/elf.rs"]
+mod elf;
 mod freshness;
 mod keys;
 mod killed;

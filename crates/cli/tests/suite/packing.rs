@@ -1,5 +1,6 @@
 //! `airlift pack` and `airlift resign`
 
+use crate::elf::Elf;
 use crate::support::{Desk, Run, fixture};
 use serde_json::Value;
 
@@ -274,4 +275,30 @@ fn a_resigned_release_has_the_old_parts_and_a_higher_sequence() {
         (&old["app"], &old["version"]),
         (&new["app"], &new["version"])
     );
+}
+
+#[test]
+fn an_elf_is_packed_as_the_image_that_is_made_of_it() {
+    let desk = Desk::with_key();
+    desk.write("app.elf", Elf::new("3.1.4").bytes());
+    desk.run("pack --product p --sequence 1 --app app.elf --key key.pem -o r.airlift")
+        .succeeded();
+    let release = desk.inspect("r.airlift");
+    assert_eq!(release["version"], "3.1.4", "{release}");
+    assert_eq!(release["chip"], "esp32c3", "{release}");
+}
+
+#[test]
+fn an_elf_that_no_image_can_be_made_of_is_bad_image() {
+    let desk = Desk::with_key();
+    let mut elf = Elf::new("1");
+    elf.chip = None;
+    desk.write("stripped.elf", elf.bytes());
+    desk.pack_app("stripped.elf").refused(3, "bad_image");
+    let named = "pack --product p --sequence 1 --chip esp32c3 --app stripped.elf --key key.pem -o r.airlift";
+    desk.run(named).succeeded();
+    elf.machine = crate::elf::XTENSA;
+    desk.write("xtensa.elf", elf.bytes());
+    desk.run(&named.replace("stripped", "xtensa"))
+        .refused(3, "bad_image");
 }

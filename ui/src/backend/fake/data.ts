@@ -187,6 +187,8 @@ export function makeDevice(spec: DeviceSpec): Device {
     bootloaderRollback: false,
     flashSize: 4 * 1024 * 1024,
     freeMemory: 143_212,
+    signalDbm: -58,
+    resetReason: 'software',
     uptimeMs: 3 * DAY * 1000 + 4_360_000,
     lastUpdate: release
       ? { release: release.id, end: 'done', cause: 'none', detail: null, boots: 1 }

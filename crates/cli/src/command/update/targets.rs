@@ -141,6 +141,8 @@ mod tests {
             bootloader_rollback: None,
             flash_size: 0,
             free_memory: None,
+            signal_dbm: None,
+            reset_reason: None,
             uptime_ms: None,
             last_update: None,
             freshness_required: false,
