@@ -12,12 +12,12 @@ if [ ! -x /usr/bin/cargo ] && ! rustc --print target-libdir --target riscv32imc-
 else
     CARGO_TARGET_DIR=$target/firmware/build ESPTOOL=$esptool \
         firmware/boards/esp32c3-demo/build.sh 1.1.0 "$target/firmware/demo-1.1.0.bin"
-    "$esptool" image-info "$target/firmware/demo-1.1.0.bin" | grep -E 'Validation Hash|Checksum'
+    "$esptool" image-info "$target/firmware/demo-1.1.0.bin" | grep -iE 'validation hash|checksum'
     for network in wifi emulator; do
         CARGO_TARGET_DIR=$target/firmware/board ESPTOOL=$esptool FEATURES=esp32c3,$network \
             firmware/boards/esp32c3/build.sh 1.0.0 "$target/firmware/board-$network.bin"
         "$esptool" image-info "$target/firmware/board-$network.bin" |
-            grep -E 'Validation Hash|Checksum'
+            grep -iE 'validation hash|checksum'
     done
     CARGO_TARGET_DIR=$target/firmware/board ESPTOOL=$esptool EXAMPLE=own_application \
         firmware/boards/esp32c3/build.sh 1.0.0 "$target/firmware/own-application.bin"
