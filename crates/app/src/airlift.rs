@@ -25,6 +25,7 @@ use crate::simulate::VirtualDevices;
 use crate::store::{Mended, Store, blocking};
 use crate::{Error, job::preflight};
 
+mod build;
 mod freshness;
 mod keys;
 mod notices;
@@ -34,6 +35,7 @@ mod updates;
 mod virtual_devices;
 mod watch;
 
+pub use build::Build;
 pub use rekey::{NewKeys, Uses};
 pub use releases::created;
 

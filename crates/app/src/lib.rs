@@ -37,6 +37,6 @@ pub mod server;
 mod simulate;
 pub mod store;
 
-pub use airlift::{Airlift, NewKeys, Options, RawLine, UPDATES_AT_ONCE, Uses, created};
+pub use airlift::{Airlift, Build, NewKeys, Options, RawLine, UPDATES_AT_ONCE, Uses, created};
 pub use error::Error;
 pub use secret::Secret;

@@ -34,6 +34,9 @@ pub enum Command {
     Devices(Devices),
     /// Update devices to a release
     Update(Update),
+    /// Put a build on a device and show its log until Ctrl-C
+    #[command(after_help = RUN_HELP)]
+    Run(Run),
     /// Serve a release's chunks until Ctrl-C
     Serve(Serve),
     /// List past and running updates
@@ -49,6 +52,7 @@ impl Command {
             Self::Inspect(Inspect { json, .. })
             | Self::Devices(Devices { json, .. })
             | Self::Update(Update { json, .. })
+            | Self::Run(Run { json, .. })
             | Self::Rekey(Rekey { json, .. })
             | Self::Key(Key::List { json })
             | Self::History(History { json })
@@ -379,6 +383,54 @@ pub struct Update {
     #[command(flatten)]
     pub passphrase: Passphrase,
     /// How long to look for devices
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub wait: Duration,
+    /// Do not look around with mDNS: only known devices and given addresses
+    #[arg(long)]
+    pub no_mdns: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How cargo does it.
+const RUN_HELP: &str = "\
+Packs the build as the next release of the device's product, updates the device, and shows its log.
+Without --files or --base the device keeps the files that it runs with.
+
+As cargo's runner, in .cargo/config.toml, it makes `cargo run --release` do all of it:
+
+    [target.riscv32imc-unknown-none-elf]
+    runner = \"airlift run --device DEVICE\"
+
+Exit codes are those of airlift update; Ctrl-C while the log is shown is 0.";
+
+#[derive(Debug, ClapArgs)]
+pub struct Run {
+    /// ELF file that cargo build leaves, or app image
+    #[arg(value_name = "ELF|APP.bin")]
+    pub app: PathBuf,
+    /// Device, by id or address
+    #[arg(long, value_name = "ID|HOST:PORT")]
+    pub device: String,
+    /// Folder or tar of files; default: the device keeps what it has
+    #[arg(long, value_name = "DIR|TAR", conflicts_with = "base")]
+    pub files: Option<PathBuf>,
+    /// Release that names the files which are not carried
+    #[arg(long, value_name = "R.airlift")]
+    pub base: Option<PathBuf>,
+    /// Version for people; without it, the one in the app
+    #[arg(long)]
+    pub version: Option<String>,
+    /// Private key that signs; default: a key of this computer that the device trusts
+    #[arg(long, value_name = "KEY.pem")]
+    pub key: Option<PathBuf>,
+    #[command(flatten)]
+    pub passphrase: Passphrase,
+    /// End when the build runs, and show no log
+    #[arg(long)]
+    pub no_log: bool,
+    /// How long to look for the device
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub wait: Duration,
     /// Do not look around with mDNS: only known devices and given addresses

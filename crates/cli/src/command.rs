@@ -8,6 +8,7 @@ mod key;
 mod new_keys;
 mod pack;
 mod rekey;
+mod run;
 mod serve;
 mod signer;
 mod simulate;
@@ -38,6 +39,7 @@ pub fn run(command: Command) -> Result<u8, Failure> {
         Command::Simulate(args) => simulate::run(&args),
         Command::Devices(args) => block_on(devices::run(args)),
         Command::Update(args) => block_on(update::run(args)),
+        Command::Run(args) => block_on(run::run(args)),
         Command::Serve(args) => serve::run(args),
         Command::History(args) => block_on(history::run(args)),
         Command::Demo => block_on(demo::run()),

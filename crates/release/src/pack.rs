@@ -4,10 +4,10 @@ use crate::files::{Files, FilesInput, Skipped};
 use crate::part::{Part, PartKind};
 use crate::release::{OwnedManifest, PartState, Release};
 use crate::{Error, SigningKey, image, keys};
-use airlift_wire::KeySet;
 use airlift_wire::image::{chip_id, chip_name};
 use airlift_wire::limits::{MAX_PRODUCT, MAX_VERSION};
 use airlift_wire::manifest::{ANY_CHIP, is_product, is_version};
+use airlift_wire::{Digest, KeySet};
 use bytes::Bytes;
 use std::fmt;
 
@@ -29,6 +29,9 @@ pub struct PackOptions<'a> {
     pub files: Option<FilesInput>,
     /// The release that gives the digest of a part which is not carried.
     pub base: Option<&'a Release>,
+    /// Digest of the files that devices run, when no base says it: a release of an app alone then goes
+    /// to devices with these very files, and to no other.
+    pub running_files: Option<Digest>,
     /// Unix seconds. The caller honours `SOURCE_DATE_EPOCH`.
     pub created: u64,
     /// The key that signs.
@@ -48,6 +51,7 @@ impl<'a> PackOptions<'a> {
             app: None,
             files: None,
             base: None,
+            running_files: None,
             created: 0,
             key,
             new_keys: None,
@@ -171,6 +175,9 @@ pub fn pack(options: PackOptions<'_>) -> Result<Packed, Error> {
         .transpose()?;
     let mut state = |kind, carried: bool| match options.base {
         _ if carried => PartState::Any,
+        None if kind == PartKind::Files && options.running_files.is_some() => {
+            options.running_files.map_or(PartState::Any, PartState::Running)
+        }
         None => {
             warnings.push(Warning::LeftAsItIs(kind));
             PartState::Any

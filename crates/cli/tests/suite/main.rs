@@ -10,6 +10,7 @@ mod killed;
 mod looking;
 mod packing;
 mod rotation;
+mod running;
 mod serving;
 mod support;
 mod updating;
