@@ -36,15 +36,19 @@ use maybe::Maybe;
 
 /// Events that a slow reader may be behind: four chunks.
 const EVENT_QUEUE: usize = 8;
-/// Connections that may watch a job at once.
-pub const MAX_WATCHERS: usize = 4;
+/// Connections that may watch a job at once. A board answers more than that (four): whoever watches,
+/// one is left to ask, and one to cancel. A host that is turned away asks, and tries again.
+pub const MAX_WATCHERS: usize = 2;
 /// How long a job waits for a slow watcher before that one loses lines.
 const WATCHER_MS: u32 = 2_000;
 /// How long a job waits for slow watchers altogether: one that reads just enough to stay must not
 /// make the job slow.
 const WATCHERS_MS: u32 = 10_000;
-/// Signature checks that are allowed in a minute.
+/// Signatures of releases that are checked in a minute.
 const CHECKS_A_MINUTE: usize = 10;
+/// Signatures of statements that are checked in a minute. Not from the same ten: false statements,
+/// which cost their sender nothing, must not keep a device from its updates.
+const STATEMENTS_A_MINUTE: usize = 5;
 /// Port of the host's chunk server unless the request names another.
 const HOST_PORT: u16 = 7410;
 
@@ -59,6 +63,7 @@ pub struct Device {
     events: Events,
     submitted: Signal<NoopRawMutex, ()>,
     checks: Cell<[Option<u64>; CHECKS_A_MINUTE]>,
+    statement_checks: Cell<[Option<u64>; STATEMENTS_A_MINUTE]>,
     freshness: Cell<Maybe<Freshness>>,
 }
 
@@ -114,6 +119,7 @@ impl Device {
             events: PubSubChannel::new(),
             submitted: Signal::new(),
             checks: Cell::new([None; CHECKS_A_MINUTE]),
+            statement_checks: Cell::new([None; STATEMENTS_A_MINUTE]),
             freshness: Cell::new(Maybe::Nothing),
         }
     }
@@ -150,21 +156,21 @@ impl Device {
     pub fn cancel(&self) {
         self.job.borrow_mut().cancelled = true;
     }
+}
 
-    /// Allows a signature check, at most ten in a minute.
-    fn may_check(&self, now_ms: u64) -> bool {
-        let mut checks = self.checks.get();
-        let free = checks
-            .iter_mut()
-            .find(|at| at.is_none_or(|at| now_ms.saturating_sub(at) >= 60_000));
-        match free {
-            Some(slot) => {
-                *slot = Some(now_ms);
-                self.checks.set(checks);
-                true
-            }
-            None => false,
+/// Allows a signature check, in a minute as many as there are places.
+fn may_check<const N: usize>(checks: &Cell<[Option<u64>; N]>, now_ms: u64) -> bool {
+    let mut taken = checks.get();
+    let free = taken
+        .iter_mut()
+        .find(|at| at.is_none_or(|at| now_ms.saturating_sub(at) >= 60_000));
+    match free {
+        Some(slot) => {
+            *slot = Some(now_ms);
+            checks.set(taken);
+            true
         }
+        None => false,
     }
 }
 

@@ -27,8 +27,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Connections that are answered at once: all that may watch an update, and two that ask.
-const CONNECTIONS: usize = airlift_updater::device::MAX_WATCHERS + 2;
+/// Connections that are answered at once, as many as a board answers.
+const CONNECTIONS: usize = 4;
 /// Memory of the boot guard.
 const GUARD_SCRATCH: usize = 8192;
 /// How long a device waits that cannot go on, before it tries from the start.

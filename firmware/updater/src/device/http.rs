@@ -4,7 +4,7 @@ use super::answer::{Refusal, busy, error, line, refuse, send, send_head, send_te
 use super::json::{Fixed, Json, Measure, Window};
 use super::request::{MAX_REQUEST_HEAD, Method, Request, host_of, read_head};
 use super::vitals::{Moment, Vitals};
-use super::{Device, FRESH_MS, Maybe, Status};
+use super::{Device, FRESH_MS, Maybe, Status, may_check};
 use crate::Failure;
 use crate::event::Event;
 use crate::platform::{Clock, Connection, InTime as _, NetError, within};
@@ -323,8 +323,8 @@ impl Device {
             let message = "the device was given no keys";
             return Ok(Err(refuse("403 Forbidden", ErrorCode::NoTrust, message)));
         };
-        if !self.may_check(now_ms) {
-            return Ok(Err(TOO_MANY));
+        if !may_check(&self.statement_checks, now_ms) {
+            return Ok(Err(TOO_MANY_STATEMENTS));
         }
         let taken =
             self.with_freshness(|f| f.take(&message[..len], &trust, product.as_str(), now_ms));
@@ -417,7 +417,7 @@ impl Device {
             .in_time()
             .ok_or(NetError)??;
         if let Some(claim) = claim {
-            if !self.may_check(clock.now_ms()) {
+            if !may_check(&self.checks, clock.now_ms()) {
                 return Ok(Err(TOO_MANY));
             }
             let Ok(mut events) = self.events.subscriber() else {
@@ -501,10 +501,16 @@ const TOO_MANY: Refusal = refuse(
     "ten signatures were checked in the last minute",
 );
 
+const TOO_MANY_STATEMENTS: Refusal = refuse(
+    "429 Too Many Requests",
+    ErrorCode::RateLimited,
+    "five statements were checked in the last minute",
+);
+
 const WATCHERS: Refusal = refuse(
     "503 Service Unavailable",
     ErrorCode::Busy,
-    "too many connections watch this update already",
+    "two connections watch this update already; ask for the state, or try again",
 );
 
 /// The right to write to the inbox; given back unless a job takes it over.

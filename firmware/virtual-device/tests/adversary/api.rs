@@ -81,6 +81,13 @@ attacks! { "The device's interface";
         code: None,
         mutant: "an-update-waits-for-its-watchers",
     }
+    watchers_leave_connections_to_others {
+        threat: "TUF slow retrieval",
+        attacker: "Watches an update on every connection that the device has, so that nobody can look or cancel.",
+        device: "Lets two watch, and turns others away.",
+        code: Some(Busy),
+        mutant: "every-connection-may-watch",
+    }
     more_than_an_envelope_is_not_read {
         threat: "TUF endless data",
         attacker: "Posts a megabyte, or says so, or does not say how much.",
@@ -397,6 +404,40 @@ fn watchers_that_read_nothing_do_not_hold_an_update(_: &Attack) {
         took > Duration::from_secs(5),
         "nobody had to wait: {took:?}"
     );
+}
+
+fn watchers_leave_connections_to_others(attack: &Attack) {
+    let mut settings = settings();
+    settings.network.bytes_per_second = 20_000;
+    let scene = Scene::with(settings);
+    let honest = release("2.0.0", 6);
+    scene.bench.host().add(&honest);
+    let client = || scene.bench.client();
+    scene.run(async {
+        let mut owner = client().update(&honest, "").await.unwrap();
+        assert_eq!(owner.status, 200);
+        let started = json(vec![owner.next().await.unwrap()]);
+        let mut watching = Vec::new();
+        for n in 1..6 {
+            let other = client().update(&honest, "").await.unwrap();
+            if n < airlift_updater::device::MAX_WATCHERS {
+                assert_eq!(other.status, 200);
+                watching.push(other);
+            } else {
+                assert_eq!(other.status, 503);
+                assert_eq!(json(other.all().await)[0]["code"], attack.code());
+            }
+        }
+        assert_eq!(info(&client()).await["updater"]["state"], "updating");
+        let token = started[0]["token"].as_str().unwrap();
+        let cancel = format!("POST /v1/update/cancel?token={token} HTTP/1.1\r\n\r\n");
+        assert_eq!(client().request(&cancel, &[]).await.unwrap().status, 200);
+        assert_eq!(code(&json(owner.all().await)), "cancelled");
+        for other in watching {
+            assert_eq!(code(&json(other.all().await)), "cancelled");
+        }
+    });
+    scene.recovers();
 }
 
 fn more_than_an_envelope_is_not_read(attack: &Attack) {

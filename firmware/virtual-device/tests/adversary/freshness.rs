@@ -67,6 +67,13 @@ attacks! { "Freshness";
         code: Some(Stale),
         mutant: "the-last-statement-counts",
     }
+    false_statements_keep_no_update_out {
+        threat: "TUF slow retrieval",
+        attacker: "Sends statement after statement, so that no check is left for a release.",
+        device: "Checks five statements a minute, and ten releases whatever was stated.",
+        code: Some(RateLimited),
+        mutant: "false-statements-use-up-the-checks",
+    }
     a_number_too_high_does_not_last {
         threat: "TUF fast-forward",
         attacker: "States the highest number with a stolen key, so that no update is new enough.",
@@ -224,6 +231,21 @@ fn a_host_that_knows_less_undoes_nothing(attack: &Attack) {
         assert_eq!(post(&scene, &truth).await["newest"], 6);
     });
     ended_well(&scene.offer(&old));
+}
+
+fn false_statements_keep_no_update_out(attack: &Attack) {
+    let scene = Scene::new();
+    let stranger = SigningKey::from_seed(&STRANGER);
+    scene.run(async {
+        let theirs = signed(&stranger, &statement(nonce(&scene).await, 6));
+        for n in 0..30 {
+            let answer = post(&scene, &theirs).await;
+            let expected = if n < 5 { "unknown_key" } else { attack.code() };
+            assert_eq!(answer["code"], expected, "{n}");
+        }
+    });
+    scene.is_untouched();
+    ended_well(&scene.offer(&release("2.0.0", 6)));
 }
 
 fn a_number_too_high_does_not_last(attack: &Attack) {
