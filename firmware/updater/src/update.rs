@@ -236,12 +236,20 @@ pub async fn accept<'e, F: Flash, S: Files>(
             Some(part) => part.blocks.unwrap_or(part.size.div_ceil(CHUNK_SIZE as u32)),
             None => copy::blocks_of(files, Path::slot(layout.running), tar::blocks_for).await?,
         };
-        let reclaimed = copy::blocks_of(files, Path::slot(target), copy::blocks_freed).await;
-        let reclaimed = match reclaimed {
-            // Names that no release can have are removed with the rest; what they free is not known.
-            Err(FilesError::BadName) => 0,
-            other => other?,
-        };
+        let mut reclaimed = 0;
+        match copy::count_blocks(
+            files,
+            Path::slot(target),
+            copy::blocks_freed,
+            &mut reclaimed,
+        )
+        .await
+        {
+            // Names that no release can have are removed with the rest. What they free, and what comes
+            // behind them, is not known; what comes before them is free all the same.
+            Ok(()) | Err(FilesError::BadName) => {}
+            Err(e) => return Err(e.into()),
+        }
         let free = files.free_blocks().await?;
         if needed.saturating_add(SPARE_BLOCKS) > free.saturating_add(reclaimed) {
             return fail(

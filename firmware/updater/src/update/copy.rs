@@ -91,7 +91,18 @@ pub(super) async fn blocks_of<S: Files>(
     root: Path,
     count: fn(&str, Kind, u32) -> u32,
 ) -> Result<u32, FilesError> {
-    let mut blocks = 0u32;
+    let mut blocks = 0;
+    count_blocks(files, root, count, &mut blocks).await?;
+    Ok(blocks)
+}
+
+/// The same, added to `blocks`: after an error, they are those of what comes before it.
+pub(super) async fn count_blocks<S: Files>(
+    files: &mut S,
+    root: Path,
+    count: fn(&str, Kind, u32) -> u32,
+    blocks: &mut u32,
+) -> Result<(), FilesError> {
     let mut folder = root;
     let mut after = Path::EMPTY;
     loop {
@@ -100,16 +111,16 @@ pub(super) async fn blocks_of<S: Files>(
             .await?
         {
             Some(entry) if entry.is_folder => {
-                blocks = blocks.saturating_add(count(entry.name(), Kind::Folder, 0));
+                *blocks = blocks.saturating_add(count(entry.name(), Kind::Folder, 0));
                 folder.push(entry.name()).ok_or(FilesError::BadName)?;
                 after.truncate(0);
             }
             Some(entry) => {
                 let size = count(entry.name(), Kind::File, entry.size);
-                blocks = blocks.saturating_add(size);
+                *blocks = blocks.saturating_add(size);
                 after = Path::new(entry.name()).ok_or(FilesError::BadName)?;
             }
-            None if folder == root => return Ok(blocks),
+            None if folder == root => return Ok(()),
             None => {
                 after = folder.pop();
                 after.push_str("/").ok_or(FilesError::BadName)?;

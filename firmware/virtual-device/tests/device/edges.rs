@@ -3,6 +3,7 @@
 
 use crate::kit::*;
 use airlift_littlefs::{BlockDevice, FileSystem, Geometry, IoError, Storage};
+use airlift_release::FilesInput;
 use airlift_updater::SlotId;
 use airlift_virtual_device::nor::SharedNor;
 use airlift_wire::otadata::{Entry, ImageState};
@@ -82,6 +83,32 @@ fn names_in_the_target_folder_that_no_release_can_have_are_removed_with_the_rest
             assert!(fs.stat(odd[2]).is_ok(), "the application's own");
         });
     }
+}
+
+#[test]
+fn a_name_that_no_release_can_have_hides_no_room_that_will_be_free() {
+    let (bench, nor) = bench(flash_with(SlotId::Ota0, &release("1.0.0", 1)), settings());
+    bench.run(async {}).unwrap();
+    bench.power_off();
+    nor.power_on();
+    let blocks = layout(&nor.snapshot(), SlotId::Ota0).vfs.unwrap().size / 4096;
+    with_fs(&nor, |fs| {
+        let _ = fs.mkdir("ota_1");
+        fs.create("ota_1/a").unwrap();
+        for _ in 0..blocks - 40 {
+            fs.append(&[b'x'; 4096]).unwrap();
+        }
+        fs.close().unwrap();
+        // Listed after all others.
+        fs.create(b"ota_1/\xFF").unwrap();
+        fs.close().unwrap();
+    });
+    bench.power_on();
+    let large = (0..50).map(|n| (format!("f{n}"), vec![b'y'; 4096]));
+    let files = FilesInput::from_iter(large);
+    let new = release_of("2.0.0", 2, None, Some(files), Some(&release("1.0.0", 1)));
+    let info = bench.run(update_and_settle(&bench, &new)).unwrap();
+    assert_eq!(info["running"]["release"], new.id().to_string());
 }
 
 #[test]
