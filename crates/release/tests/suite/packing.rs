@@ -106,6 +106,32 @@ fn a_base_names_the_part_that_is_not_carried() {
 }
 
 #[test]
+fn the_files_that_devices_run_are_named_where_no_base_names_them() {
+    let (key, base) = (key(), release());
+    let running = airlift_wire::Digest::of(b"what they run");
+    let mut alone = options(&key);
+    alone.app = Some(given::demo_image());
+    alone.running_files = Some(running);
+    let packed = pack(alone).unwrap();
+    assert_eq!(packed.release.manifest().files, PartState::Running(running));
+    assert_eq!(packed.warnings, [], "nothing is left to chance");
+
+    let mut with_base = options(&key);
+    with_base.sequence = 4;
+    with_base.app = Some(given::demo_image());
+    with_base.base = Some(&base);
+    with_base.running_files = Some(running);
+    let files = base.files().unwrap().digest();
+    let packed = pack(with_base).unwrap();
+    assert_eq!(packed.release.manifest().files, PartState::Running(files));
+
+    let mut carried = options(&key);
+    carried.files = Some(some_files());
+    carried.running_files = Some(running);
+    assert!(pack(carried).unwrap().release.files().is_some());
+}
+
+#[test]
 fn without_a_base_the_missing_part_is_null_and_its_maker_is_told() {
     let key = key();
     let mut options = options(&key);
