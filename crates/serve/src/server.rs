@@ -24,8 +24,9 @@ pub struct Limits {
     /// Connections at once. For one more, the one that was of no use for longest is closed, of the
     /// address that has most; if all were of use just now, the new one is.
     pub connections: usize,
-    /// Connections at once from one address. For one more, its own that was of no use for longest is
-    /// closed.
+    /// Connections at once from one address (of IPv6: one /64) that were sent nothing just now. For
+    /// one more, its own that was of no use for longest is closed. Behind a proxy or a router many
+    /// devices share an address, so those that are in use do not count.
     pub of_one_address: usize,
     /// From the last byte of an answer (at first, from connecting) to the end of the next request's
     /// head: how long a connection may be idle, or its requests may trickle in.
@@ -37,11 +38,11 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 1024 connections, 128 from one address, 60 s from answer to request, 20 s for a stalled reader, 2 s to stop.
+    /// 1024 connections, 128 from one address that do nothing, 60 s from answer to request, 20 s for a stalled reader, 2 s to stop.
     fn default() -> Self {
         Self {
             connections: 1024,
-            // Devices behind one address, each with a few.
+            // Devices behind one address that are between two requests, or have just come.
             of_one_address: 128,
             // Many times what a device takes to erase, write and read back what it fetched.
             request: Duration::from_secs(60),

@@ -75,12 +75,22 @@ impl Slow {
 
 /// Opens connections, `each` from every address, of all kinds.
 async fn crowd(addresses: u8, each: usize, to: SocketAddr, offer: &Offer) -> Vec<Client> {
+    crowd_of(&KINDS, addresses, each, to, offer).await
+}
+
+async fn crowd_of(
+    kinds: &[Slow],
+    addresses: u8,
+    each: usize,
+    to: SocketAddr,
+    offer: &Offer,
+) -> Vec<Client> {
     let mut held = Vec::new();
     for address in 1..=addresses {
         for n in 0..each {
             let from = Ipv4Addr::new(127, 0, 1, address);
             // One that finds no place, or loses it at once, is gone again.
-            held.extend(KINDS[n % KINDS.len()].open(from, to, offer).await);
+            held.extend(kinds[n % kinds.len()].open(from, to, offer).await);
         }
     }
     held
@@ -241,14 +251,36 @@ async fn when_all_places_are_held_a_device_still_gets_one() {
 }
 
 #[tokio::test]
-async fn one_address_holds_its_share_and_no_more() {
+async fn one_address_holds_its_share_of_those_that_take_nothing_and_no_more() {
     let offer = Offer::of_len(PART);
     let process = Process::start(None);
-    let held = crowd(1, 400, process.addr, &offer).await;
+    let held = crowd_of(&[Slow::Silent, Slow::Head], 1, 400, process.addr, &offer).await;
     assert_eq!(download(process.addr, &offer).await, PART / CHUNK);
     let share = Limits::default().of_one_address;
     let open = process.connections(|n| n == share).await;
     assert_eq!(open, share, "of {}", held.len());
+}
+
+/// As behind a proxy: each of them takes something all the time.
+#[tokio::test]
+async fn more_devices_than_its_share_are_served_behind_one_address() {
+    let offer = Offer::of_len(PART);
+    let limits = Limits {
+        of_one_address: 8,
+        ..Limits::default()
+    };
+    let server = offer.serve_within(limits);
+    let mut devices = Vec::new();
+    let request = get(&offer.envelope_path());
+    for _ in 0..40 {
+        devices.push(Client::connect(server.local_addr()).await);
+        for device in &mut devices {
+            device.send(&request).await;
+            let answer = device.answer(false).await.expect("it keeps its connection");
+            assert!(answer.body == offer.envelope);
+        }
+    }
+    server.stop().await;
 }
 
 #[tokio::test]
