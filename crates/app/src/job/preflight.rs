@@ -363,7 +363,6 @@ mod tests {
         );
         assert_eq!(with(|r| r.sequence = 4), "lower_sequence");
         assert_eq!(with(|r| r.sequence = 5), "sequence_conflict");
-        assert_eq!(with(|r| r.sequence = u32::MAX), "sequence_too_high");
         assert_eq!(
             with(|r| r.files = Part::Running {
                 sha256: "ab".repeat(32)
@@ -425,6 +424,18 @@ mod tests {
         );
         let told = with(json!({"required": false, "newest": this.sequence}));
         assert_eq!(freshness(&this, None, &told, true), Ok(true));
+    }
+
+    #[test]
+    fn the_upper_half_of_the_sequences_is_for_the_root() {
+        let (root, key) = ("00000000000000aa", "00000000000000bb");
+        let device = device(json!({"trust": {"epoch": 2, "root": root, "keys": [key]}}));
+        let mut offered = release(8292, 8192);
+        offered.key_id = key.into();
+        offered.sequence = first_root_sequence(2) - 1;
+        assert_eq!(preflight(&offered, &device, false), Ok(Plan::Send));
+        offered.sequence += 1;
+        assert_eq!(refused(&offered, &device), "sequence_too_high");
     }
 
     #[test]
