@@ -64,6 +64,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(10);
 /// The database of a home. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
+    home: Home,
     path: PathBuf,
     connection: Arc<Mutex<Connection>>,
     /// Shared with every process that uses the database: who replaces it holds it alone.
@@ -83,6 +84,7 @@ impl Store {
             let path = home.database();
             let (connection, in_use, mended) = mend::open(&home)?;
             let store = Self {
+                home,
                 path,
                 connection: Arc::new(Mutex::new(connection)),
                 _in_use: Arc::new(in_use),

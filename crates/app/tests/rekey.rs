@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use airlift_app::dto::{Device, End, Job, Key, KeyChange, NewOfflineKey, Part};
-use airlift_app::{Airlift, Error, Options, Secret, sample};
+use airlift_app::{Airlift, Error, NewKeys, Options, Secret, sample};
 use airlift_release::{SigningKey, keys as files};
 use airlift_virtual_device::{Simulation, SimulationConfig, Software};
 use airlift_wire::KeySet;
@@ -279,4 +279,39 @@ async fn a_change_that_devices_would_refuse_starts_no_job() {
     assert_eq!(code(change(nobody).await), "no_such_device");
     assert_eq!(bench.airlift.history().await.unwrap(), []);
     assert_eq!(bench.airlift.releases(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_one_device_is_busy_no_keys_are_changed_on_those_that_run_something_else() {
+    let bench = Bench::new("rekey-busy", 2).await;
+    let [free, busy] = <[String; 2]>::try_from(bench.ids()).unwrap();
+    let new = sample::NEW.pack(&bench.product, 0, &bench.first).unwrap();
+    let sequence = new.manifest().sequence + 1;
+    let again = airlift_release::resign(&new, sequence, &bench.first, 0).unwrap();
+    let mut updates = Vec::new();
+    for release in [&new, &again] {
+        let file = bench.dir.path().join("new.airlift");
+        std::fs::write(&file, release.to_file()).unwrap();
+        updates.push(bench.airlift.add_release(&file).await.unwrap().id);
+    }
+    // Its version is above that of the other one, and so it is the second to be asked.
+    let only = std::slice::from_ref(&busy);
+    let jobs = bench.airlift.start_update(only, &updates[0], false).await;
+    assert_eq!(bench.ends(jobs.unwrap()).await[0].end, Some(End::Done));
+    let jobs = bench.airlift.start_update(only, &updates[1], false).await;
+
+    let root = SigningKey::from_seed(&[43; 32]).public();
+    let new = NewKeys {
+        root,
+        release: vec![root],
+        epoch: None,
+    };
+    let signer = SigningKey::from_seed(&[42; 32]);
+    let devices = [free.clone(), busy];
+    let change = bench.airlift.rekey(&devices, signer, new).await;
+    assert_eq!(code(change), "busy");
+    assert_eq!(bench.ends(jobs.unwrap()).await[0].end, Some(End::Done));
+    assert_eq!(bench.airlift.history().await.unwrap().len(), 2);
+    assert_eq!(bench.device(&free).epoch, 1);
+    assert_eq!(bench.airlift.releases().len(), 2, "none was made");
 }

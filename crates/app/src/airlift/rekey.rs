@@ -146,12 +146,14 @@ impl Airlift {
             None => self.shared.epoch_that_has(&new, known),
         };
         let keys = key_set(epoch, new.root, &new.release)?;
+        // Before anything is signed: no release is made that then goes to nobody.
+        self.all_free(devices).await?;
         let shared = self.shared.clone();
         let created = created(shared.clock.unix());
         let (made, root) = blocking(move || {
             // The library keeps only what somebody signed who is trusted here.
             shared.keys.trust(&root.public(), "root")?;
-            let mut made = Vec::new();
+            let mut made = BTreeMap::new();
             for (runs, devices) in groups {
                 let make = |sequence| {
                     let change = Change {
@@ -169,15 +171,16 @@ impl Airlift {
                 let (product, trusted) = (&runs.product, shared.keys.trusted()?);
                 let least = shared.next_sequence(product);
                 let release = shared.library.add_next(product, least, &trusted, make)?;
-                made.push((release.id, devices));
+                made.extend(devices.into_iter().map(|id| (id, release.id.clone())));
             }
             Ok((made, root))
         })
         .await?;
         let open = asked_for_newest && self.shared.open(root);
-        let mut jobs = BTreeMap::new();
-        let sent = self.send_keys(made, &mut jobs).await;
-        let jobs: Vec<u32> = devices.iter().filter_map(|id| jobs.remove(id)).collect();
+        let made = devices.iter().filter_map(|id| made.get_key_value(id));
+        let wanted = made.map(|(id, release)| (id.clone(), release.clone()));
+        let mut jobs = Vec::new();
+        let sent = self.send_keys(wanted.collect(), &mut jobs).await;
         if open {
             // Also when it came to nothing: the root is in use no longer than it must be.
             self.close_after(signer, jobs.clone());
@@ -185,19 +188,15 @@ impl Airlift {
         sent.map(|()| jobs)
     }
 
-    /// Starts the jobs of a change of keys; `jobs` has the device of each.
+    /// Starts the jobs of a change of keys, a release for each device.
     async fn send_keys(
         &self,
-        made: Vec<(String, Vec<String>)>,
-        jobs: &mut BTreeMap<String, u32>,
+        wanted: Vec<(String, String)>,
+        jobs: &mut Vec<u32>,
     ) -> Result<(), Error> {
         self.keys_changed().await?;
         self.shared.tell_releases();
-        for (release, devices) in made {
-            let started = self.start_update(&devices, &release, false).await?;
-            jobs.extend(devices.into_iter().zip(started));
-        }
-        Ok(())
+        self.start_updates(wanted, false, jobs).await
     }
 }
 

@@ -34,32 +34,35 @@ impl Airlift {
         release: &str,
         retry: bool,
     ) -> Result<Vec<u32>, Error> {
-        let release = self.shared.library.get(release)?;
-        let mut names = Vec::new();
-        for id in devices {
-            let device = self
-                .shared
-                .device(id)
-                .ok_or_else(|| Error::NoSuchDevice(id.clone()))?;
-            if let Some(job) = device.job {
-                return Err(busy(&device.name, job));
-            }
-            names.push(device.name);
+        let wanted = devices.iter().map(|id| (id.clone(), release.to_owned()));
+        let mut started = Vec::new();
+        self.start_updates(wanted.collect(), retry, &mut started)
+            .await?;
+        Ok(started)
+    }
+
+    /// Starts a job for each device, all of them or, when it is known that one cannot be, none.
+    /// `started` gets the numbers, also of those that were started before an error.
+    pub(super) async fn start_updates(
+        &self,
+        wanted: Vec<(String, String)>,
+        retry: bool,
+        started: &mut Vec<u32>,
+    ) -> Result<(), Error> {
+        let mut free = Vec::new();
+        for (id, release) in wanted {
+            let release = self.shared.library.get(&release)?;
+            let name = self.free(&id)?;
+            free.push((id, name, release));
         }
         let unfinished = self.shared.store.unfinished().await?;
-        for (id, name) in devices.iter().zip(&names) {
-            let other = unfinished
-                .iter()
-                .find(|job| job.device == *id && self.is_foreign(job));
-            if let Some(other) = other {
-                return Err(busy(name, other.id));
-            }
+        for (id, name, _) in &free {
+            self.free_elsewhere(id, name, &unfinished)?;
         }
         // Whoever picks a job up after this process must know where its device was.
         self.shared.settle().await;
-        let mut started = Vec::new();
-        for (id, name) in devices.iter().zip(&names) {
-            let orphans = unfinished.iter().filter(|job| job.device == *id);
+        for (id, name, release) in free {
+            let orphans = unfinished.iter().filter(|job| job.device == id);
             let mut taken_up = None;
             for orphan in orphans {
                 if orphan.release.id == release.id && taken_up.is_none() {
@@ -70,10 +73,38 @@ impl Airlift {
             }
             started.push(match taken_up {
                 Some(job) => job,
-                None => self.start_job(id, name, &release, retry).await?,
+                None => self.start_job(&id, &name, &release, retry).await?,
             });
         }
-        Ok(started)
+        Ok(())
+    }
+
+    /// Fails with `busy` when a job runs on one of these devices, here or elsewhere.
+    pub(super) async fn all_free(&self, devices: &[String]) -> Result<(), Error> {
+        let names = devices.iter().map(|id| self.free(id));
+        let names: Vec<_> = names.collect::<Result<_, _>>()?;
+        let unfinished = self.shared.store.unfinished().await?;
+        let mut devices = devices.iter().zip(&names);
+        devices.try_for_each(|(id, name)| self.free_elsewhere(id, name, &unfinished))
+    }
+
+    /// The name of a device that no job of this process is on.
+    fn free(&self, id: &str) -> Result<String, Error> {
+        let device = self.shared.device(id);
+        let device = device.ok_or_else(|| Error::NoSuchDevice(id.to_owned()))?;
+        match device.job {
+            Some(job) => Err(busy(&device.name, job)),
+            None => Ok(device.name),
+        }
+    }
+
+    /// Fails when another running process has a job on a device.
+    fn free_elsewhere(&self, id: &str, name: &str, jobs: &[Unfinished]) -> Result<(), Error> {
+        let mut jobs = jobs.iter();
+        match jobs.find(|job| job.device == id && self.is_foreign(job)) {
+            Some(job) => Err(busy(name, job.id)),
+            None => Ok(()),
+        }
     }
 
     /// Cancels a job of this process. Its end comes as an event.
@@ -323,9 +354,8 @@ impl Airlift {
             .await?;
         let Some(id) = id else {
             // Another process was quicker.
-            let unfinished = shared.store.unfinished().await?;
-            let other = unfinished.iter().find(|job| job.device == device);
-            return Err(busy(name, other.map_or(0, |job| job.id)));
+            let other = shared.store.job_on(device).await?;
+            return Err(busy(name, other.unwrap_or(0)));
         };
         self.run(JobState::new(
             id,

@@ -5,6 +5,7 @@ use rusqlite::{OptionalExtension as _, params};
 use super::{Store, json, parsed};
 use crate::Error;
 use crate::dto::{End, HistoryRow, Job, JobDetail, PartProgress, Release};
+use crate::home::Instance;
 use crate::job::{JobState, Resume};
 
 /// How many ended jobs keep their chunk map and log.
@@ -134,10 +135,12 @@ impl Store {
         .map(drop)
     }
 
-    /// Jobs without an end, whoever runs them. One that cannot be read any more is ended here: nobody
-    /// could go on with it, and its device would never be free.
+    /// Jobs without an end, whoever runs them. One that cannot be read is left out. When its process
+    /// has ended it is ended here: nobody could go on with it, and its device would never be free. A
+    /// process that runs may be a newer version, which can read what it wrote.
     pub async fn unfinished(&self) -> Result<Vec<Unfinished>, Error> {
-        self.call(|db| {
+        let home = self.home.clone();
+        self.call(move |db| {
             let mut unreadable = Vec::new();
             let mut query = db.prepare_cached(
                 "SELECT id, device, device_name, release, retry, started, owner, resume
@@ -146,7 +149,7 @@ impl Store {
             let rows = query.query_map([], |r| {
                 let resume: Option<String> = r.get(7)?;
                 let Ok(release) = parsed(r, 3) else {
-                    unreadable.push(r.get::<_, u32>(0)?);
+                    unreadable.push((r.get::<_, u32>(0)?, r.get::<_, String>(6)?));
                     return Ok(None);
                 };
                 Ok(Some(Unfinished {
@@ -162,14 +165,31 @@ impl Store {
             })?;
             let unfinished: rusqlite::Result<Vec<_>> = rows.filter_map(Result::transpose).collect();
             drop(query);
-            for id in unreadable {
+            unreadable.retain(|(_, owner)| !Instance::is_alive(&home, owner));
+            for (id, owner) in unreadable {
+                // Another process may have adopted it since.
                 db.execute(
-                    "UPDATE jobs SET ended = started, end = 'failed', code = ?2, summary = ?3
-                     WHERE id = ?1 AND end IS NULL",
-                    params![id, airlift_wire::ErrorCode::Database.as_str(), UNREADABLE],
+                    "UPDATE jobs SET ended = started, end = 'failed', code = ?3, summary = ?4
+                     WHERE id = ?1 AND owner = ?2 AND end IS NULL",
+                    params![
+                        id,
+                        owner,
+                        airlift_wire::ErrorCode::Database.as_str(),
+                        UNREADABLE
+                    ],
                 )?;
             }
             unfinished
+        })
+        .await
+    }
+
+    /// The job without an end that is on a device, also one that cannot be read here.
+    pub async fn job_on(&self, device: &str) -> Result<Option<u32>, Error> {
+        let device = device.to_owned();
+        self.call(move |db| {
+            let sql = "SELECT id FROM jobs WHERE device = ?1 AND end IS NULL";
+            db.query_row(sql, [device], |r| r.get(0)).optional()
         })
         .await
     }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::dto::{self, JobDetail, Settings};
+use crate::home::Instance;
 use crate::job::JobState;
 use crate::job::tests::{device, release};
 
@@ -215,6 +216,24 @@ async fn a_row_that_cannot_be_read_costs_that_row_and_no_other() {
     );
     assert_eq!(store.recent(5).await.unwrap().len(), 1);
     assert_eq!(store.detail(bad).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_job_that_only_a_newer_version_can_read_goes_on_while_that_one_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir).await;
+    let newer = Instance::start(&home(&dir)).unwrap();
+    let id = add(&store, newer.id()).await;
+    let newer_format = |db: &mut Connection| db.execute("UPDATE jobs SET release = '[]'", []);
+    store.call(newer_format).await.unwrap();
+    assert!(store.unfinished().await.unwrap().is_empty());
+    assert_eq!(store.history().await.unwrap()[0].end, None);
+    assert_eq!(store.job_on("c3-1").await.unwrap(), Some(id));
+    drop(newer);
+    assert!(store.unfinished().await.unwrap().is_empty());
+    let row = &store.history().await.unwrap()[0];
+    assert_eq!(row.end, Some(dto::End::Failed));
+    assert_eq!(store.job_on("c3-1").await.unwrap(), None);
 }
 
 /// Opens a home four times at once, as processes that start together do, and keeps it open.
