@@ -116,14 +116,26 @@ impl Home {
     }
 }
 
+/// Makes a folder for its owner only. One that is there already and is open to others, as after a
+/// copy or from a backup, is closed to them.
 #[cfg(unix)]
 fn private_dir(dir: &Path) -> Result<(), Error> {
-    use std::os::unix::fs::DirBuilderExt as _;
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
     let made = fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(dir);
-    made.map_err(|e| Error::io(dir, e))
+    made.map_err(|e| Error::io(dir, e))?;
+    let metadata = fs::metadata(dir).map_err(|e| Error::io(dir, e))?;
+    let mut permissions = metadata.permissions();
+    if permissions.mode() & 0o077 != 0 {
+        permissions.set_mode(permissions.mode() & !0o077);
+        if let Err(e) = fs::set_permissions(dir, permissions) {
+            // On a disk without permissions, or in a folder of somebody else's, keys still sign.
+            tracing::warn!(dir = %dir.display(), "others can look into the folder of keys: {e}");
+        }
+    }
+    Ok(())
 }
 
 #[cfg(not(unix))]
@@ -291,7 +303,10 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let home = Home::open(&dir.path().join("deep/home")).unwrap();
-        let mode = fs::metadata(home.keys()).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o700);
+        let mode = |home: &Home| fs::metadata(home.keys()).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&home), 0o700);
+        fs::set_permissions(home.keys(), fs::Permissions::from_mode(0o755)).unwrap();
+        let again = Home::open(home.root()).unwrap();
+        assert_eq!(mode(&again), 0o700, "one that was open is closed");
     }
 }
