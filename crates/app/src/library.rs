@@ -1,9 +1,9 @@
 //! The releases of this computer: a file each, `releases/ID.airlift`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use airlift_release::{PartKind, PartState, Release, UnverifiedRelease};
@@ -40,8 +40,9 @@ struct Known {
 /// somebody has put a good file in its place, it is worth another look.
 #[derive(Debug)]
 struct LeftOut {
-    stamp: Stamp,
-    trusted: usize,
+    /// None when it could not be read: that may pass, without any sign on the file.
+    stamp: Option<Stamp>,
+    trusted: Arc<BTreeSet<PublicKey>>,
     code: ErrorCode,
     message: String,
 }
@@ -71,6 +72,15 @@ impl Library {
     /// Looks at the folder; returns whether it has changed. Each file is opened and verified once;
     /// one that is damaged, or signed by a key that is not trusted here any more, is left out.
     pub fn refresh(&self, trusted: &[PublicKey]) -> Result<bool, Error> {
+        self.refresh_with(trusted, open)
+    }
+
+    fn refresh_with(
+        &self,
+        trusted: &[PublicKey],
+        open: impl Fn(&Path, Digest, &[PublicKey]) -> Result<Release, Error>,
+    ) -> Result<bool, Error> {
+        let set = Arc::new(trusted.iter().copied().collect());
         let mut present = BTreeMap::new();
         for entry in fs::read_dir(&self.dir).map_err(|e| Error::io(&self.dir, e))? {
             let path = entry.map_err(|e| Error::io(&self.dir, e))?.path();
@@ -90,7 +100,7 @@ impl Library {
             {
                 continue;
             }
-            let seen = |out: &LeftOut| (out.stamp, out.trusted) == (stamp, trusted.len());
+            let seen = |out: &LeftOut| out.stamp == Some(stamp) && out.trusted == set;
             if lock(&self.left_out).get(&id).is_some_and(seen) {
                 continue;
             }
@@ -103,23 +113,37 @@ impl Library {
                 }
                 Err(error) => {
                     changed |= self.known().remove(&id).is_some();
-                    self.leave_out(id, &path, stamp, trusted.len(), &error);
+                    self.leave_out(id, &path, stamp, &set, &error);
                 }
             }
         }
         Ok(changed)
     }
 
-    fn leave_out(&self, id: Digest, path: &Path, stamp: Stamp, trusted: usize, error: &Error) {
-        tracing::warn!(path = %path.display(), "left out: {error}");
+    fn leave_out(
+        &self,
+        id: Digest,
+        path: &Path,
+        stamp: Stamp,
+        trusted: &Arc<BTreeSet<PublicKey>>,
+        error: &Error,
+    ) {
         let (code, message) = (error.code(), error.to_string());
         let out = LeftOut {
-            stamp,
-            trusted,
+            stamp: (code != ErrorCode::Io).then_some(stamp),
+            trusted: trusted.clone(),
             code,
             message,
         };
-        lock(&self.left_out).insert(id, out);
+        let mut left_out = lock(&self.left_out);
+        // What is tried again and again is said once.
+        let said = left_out.get(&id).is_some_and(|before| {
+            before.stamp.is_none() && (before.code, &before.message) == (out.code, &out.message)
+        });
+        if !said {
+            tracing::warn!(path = %path.display(), "left out: {error}");
+        }
+        left_out.insert(id, out);
     }
 
     /// Files that are damaged, with what is wrong. They stay where they are, until the same release
@@ -169,10 +193,15 @@ impl Library {
             return Err(missing());
         }
         open(&path, digest, trusted).inspect_err(|error| {
+            // What cannot be read just now may still be whole.
+            if error.code() == ErrorCode::Io {
+                return;
+            }
             // It was whole when it was looked at last, or it would not be asked for.
             if let Some(stamp) = Stamp::of(&path).filter(|_| self.known().remove(&digest).is_some())
             {
-                self.leave_out(digest, &path, stamp, trusted.len(), error);
+                let trusted = Arc::new(trusted.iter().copied().collect());
+                self.leave_out(digest, &path, stamp, &trusted, error);
             }
         })
     }
@@ -508,6 +537,38 @@ mod tests {
             other.add_new(&made(3, &key), &trusted).unwrap().id,
             first.id
         );
+    }
+
+    #[test]
+    fn a_release_that_cannot_be_read_for_a_while_comes_back_without_a_change_of_its_file() {
+        let (dir, library, key) = library();
+        let release = library.add(&made(1, &key)).unwrap();
+        let trusted = [key.public()];
+        let fresh = Library::new(&Home::open(dir.path()).unwrap());
+        let out_of_files = |path: &Path, _: Digest, _: &[PublicKey]| {
+            let source = std::io::Error::other("too many open files");
+            Err(Error::io(path, source))
+        };
+        for _ in 0..2 {
+            fresh.refresh_with(&trusted, out_of_files).unwrap();
+            assert_eq!(fresh.list(), []);
+            assert_eq!(fresh.damaged().len(), 1, "it is said");
+        }
+        assert!(fresh.refresh(&trusted).unwrap());
+        assert_eq!(fresh.list(), std::slice::from_ref(&release));
+        assert!(fresh.damaged().is_empty());
+    }
+
+    #[test]
+    fn with_another_trusted_key_in_place_of_one_a_release_is_looked_at_again() {
+        let (_dir, library, key) = library();
+        let other = SigningKey::from_seed(&[8; 32]).public();
+        let release = library.add(&made(1, &key)).unwrap();
+        let fresh = Library::new(&library.home);
+        fresh.refresh(&[other]).unwrap();
+        assert_eq!(fresh.list(), []);
+        assert!(fresh.refresh(&[key.public()]).unwrap());
+        assert_eq!(fresh.list(), [release]);
     }
 
     #[test]
