@@ -3,6 +3,10 @@
 //! A damaged database and its log are copied aside first, byte by byte. What SQLite can still read of
 //! a second copy goes, row by row, into a new database, which then takes the name. All of it happens
 //! alone: every process that uses the database holds a shared lock on `run/database`.
+//!
+//! The new one, once whole, is `run/database-mended` until it has its name: the log of the old one has
+//! to go before that, and who is cut off in between must not open the old one without its log. Who
+//! finds a mended one puts it in place first.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -49,6 +53,16 @@ pub struct Mended {
 }
 
 impl Mended {
+    fn new(aside: PathBuf, damage: &str, saved: &Saved) -> Self {
+        Self {
+            aside,
+            damage: damage.to_owned(),
+            jobs: saved.jobs,
+            devices: saved.devices,
+            settings: saved.settings > 0,
+        }
+    }
+
     /// What to tell the user.
     pub fn notice(&self) -> ErrorInfo {
         let saved = match (self.jobs, self.devices) {
@@ -82,7 +96,7 @@ pub(super) fn open(home: &Home) -> Result<(Connection, File, Option<Mended>), Er
     let mut in_use = false;
     for last in [false, false, true] {
         lock.lock_shared().map_err(io)?;
-        let damage = match opened(&path) {
+        let damage = match opened(home) {
             Ok(Some(mut connection)) => {
                 migrate(&mut connection, &path)?;
                 return Ok((connection, lock, mended));
@@ -103,11 +117,14 @@ pub(super) fn open(home: &Home) -> Result<(Connection, File, Option<Mended>), Er
             // By somebody who was quicker, perhaps: then it is whole now, and another look tells.
             continue;
         }
-        match opened(&path) {
+        if let Some(put) = put_mended(home)? {
+            mended = Some(put);
+            lock.unlock().map_err(io)?;
+            continue;
+        }
+        match opened(home) {
             Ok(Some(_)) => {}
-            Ok(None) => {
-                new(home, None)?;
-            }
+            Ok(None) => new(home)?,
             Err(error) if is_damage(&error) => mended = Some(mend(home, &error)?),
             Err(error) => return Err(database(&path, error)),
         }
@@ -116,8 +133,12 @@ pub(super) fn open(home: &Home) -> Result<(Connection, File, Option<Mended>), Er
     Err(Error::Internal("the database comes and goes".into()))
 }
 
-/// The database, whole as far as can be told; none when it is not there.
-fn opened(path: &Path) -> rusqlite::Result<Option<Connection>> {
+/// The database, whole as far as can be told; none when it is not there, or not in place yet.
+fn opened(home: &Home) -> rusqlite::Result<Option<Connection>> {
+    let path = &home.database();
+    if mended_file(home).exists() {
+        return Ok(None);
+    }
     match fs::metadata(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         // A database has its tables before it has its name, so an empty one was emptied. SQLite
@@ -182,76 +203,131 @@ fn alone(lock: &File) -> std::io::Result<bool> {
     }
 }
 
-/// Puts a new database in place, with what can be read of `old`.
-fn new(home: &Home, old: Option<&Connection>) -> Result<Saved, Error> {
-    let path = home.database();
+/// Where a mended database is until it has its name.
+fn mended_file(home: &Home) -> PathBuf {
+    home.run().join("database-mended")
+}
+
+/// Puts a new, empty database in place where there is none.
+fn new(home: &Home) -> Result<(), Error> {
+    let (fresh, _) = make(home, None)?;
+    put(home, &fresh, None)
+}
+
+/// Makes a database beside the old one, whole on the disk, with what can be read of `old`.
+fn make(home: &Home, old: Option<&Connection>) -> Result<(PathBuf, Saved), Error> {
     let fresh = home.run().join("database-new");
-    remove(&fresh).map_err(|e| Error::io(&fresh, e))?;
+    let io = |e| Error::io(&fresh, e);
+    remove(&fresh).map_err(io)?;
     let saved = {
-        let mut connection = connect(&fresh).map_err(|e| database(&path, e))?;
-        migrate(&mut connection, &path)?;
+        let mut connection = connect(&fresh).map_err(|e| database(&fresh, e))?;
+        migrate(&mut connection, &fresh)?;
         let saved = old.map(|old| save(old, &mut connection)).transpose();
-        saved.map_err(|e| database(&path, e))?.unwrap_or_default()
+        saved.map_err(|e| database(&fresh, e))?.unwrap_or_default()
     };
+    // Closing it took the log into it, unless there was no room for that.
+    if with(&fresh, "-wal").exists() {
+        return Err(io(std::io::ErrorKind::StorageFull.into()));
+    }
+    let file = File::open(&fresh).map_err(io)?;
+    file.sync_all().map_err(io)?;
+    Ok((fresh, saved))
+}
+
+/// Gives a database its name. A folder that has it goes `aside`.
+fn put(home: &Home, fresh: &Path, aside: Option<&Path>) -> Result<(), Error> {
+    let path = home.database();
     let put = || -> std::io::Result<()> {
-        // Closing it took the log into it, unless there was no room for that.
-        if with(&fresh, "-wal").exists() {
-            return Err(std::io::ErrorKind::StorageFull.into());
-        }
-        File::open(&fresh)?.sync_all()?;
         // The log of the old one would be played into the new one.
         for companion in ["-wal", "-shm"] {
             remove_file(&with(&path, companion))?;
         }
-        if path.is_dir() {
-            fs::remove_dir_all(&path)?;
+        if let Some(aside) = aside.filter(|_| path.is_dir()) {
+            fs::rename(&path, aside)?;
         }
-        fs::rename(&fresh, &path)?;
+        // The log is gone on the disk too before the new one has the name.
+        sync_dir(home.root())?;
+        fs::rename(fresh, &path)?;
         sync_dir(home.root())
     };
-    put().map_err(|e| Error::io(&path, e))?;
-    Ok(saved)
+    put().map_err(|e| Error::io(&path, e))
+}
+
+/// Puts a mended database in place that somebody made who was cut off before that.
+fn put_mended(home: &Home) -> Result<Option<Mended>, Error> {
+    let (path, mended) = (home.database(), mended_file(home));
+    if !mended.exists() {
+        return Ok(None);
+    }
+    let aside = if path.is_dir() {
+        aside(&path)
+    } else {
+        last_aside(&path)
+    };
+    let count = |connection: &Connection, table: &str| -> rusqlite::Result<usize> {
+        let sql = format!("SELECT count(*) FROM {table}");
+        let rows: u32 = connection.query_row(&sql, [], |row| row.get(0))?;
+        Ok(rows as usize)
+    };
+    let saved = || -> rusqlite::Result<Saved> {
+        let connection = Connection::open_with_flags(&mended, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        Ok(Saved {
+            jobs: count(&connection, "jobs")?,
+            devices: count(&connection, "devices")?,
+            settings: count(&connection, "settings")?,
+        })
+    };
+    // One that was damaged since is mended in its turn, once it is in place.
+    let saved = saved().unwrap_or_default();
+    put(home, &mended, Some(&aside))?;
+    // What looking into it may have left.
+    let _ = remove(&mended);
+    Ok(Some(Mended::new(aside, "it was damaged", &saved)))
 }
 
 /// Copies a damaged database aside and makes a new one of what can be read.
 fn mend(home: &Home, damage: &rusqlite::Error) -> Result<Mended, Error> {
+    let aside = aside(&home.database());
+    let saved = prepare(home, &aside).inspect_err(|_| {
+        // The damaged one is still in its place. Each start would leave another copy of it, which a
+        // full disk has no room for.
+        if !mended_file(home).exists() {
+            let _ = remove(&aside);
+        }
+    })?;
+    put(home, &mended_file(home), Some(&aside))?;
+    tracing::warn!(damaged = %aside.display(), "the database was damaged: {damage}");
+    Ok(Mended::new(aside, &damage.to_string(), &saved))
+}
+
+/// All of the mending that leaves the damaged database where it is.
+fn prepare(home: &Home, aside: &Path) -> Result<Saved, Error> {
     let path = home.database();
     let scratch = home.run().join("database-scratch");
-    let copied = || -> std::io::Result<PathBuf> {
-        let aside = aside(&path);
+    let copied = || -> std::io::Result<()> {
         remove(&scratch)?;
-        if path.is_dir() {
-            fs::rename(&path, &aside)?;
-        } else {
-            for companion in ["-wal", ""] {
-                let from = with(&path, companion);
-                if from.exists() {
-                    for to in [with(&aside, companion), with(&scratch, companion)] {
-                        fs::copy(&from, &to)?;
-                        File::open(&to)?.sync_all()?;
-                    }
+        for companion in ["-wal", ""] {
+            let from = with(&path, companion);
+            if from.is_file() {
+                for to in [with(aside, companion), with(&scratch, companion)] {
+                    fs::copy(&from, &to)?;
+                    File::open(&to)?.sync_all()?;
                 }
             }
         }
-        sync_dir(home.root())?;
-        Ok(aside)
+        sync_dir(home.root())
     };
-    let aside = copied().map_err(|e| Error::io(&path, e))?;
+    copied().map_err(|e| Error::io(&path, e))?;
     make_openable(&scratch).map_err(|e| Error::io(&scratch, e))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     // What cannot be opened at all has nothing to save.
     let old = Connection::open_with_flags(&scratch, flags).ok();
-    let saved = new(home, old.as_ref())?;
+    let (fresh, saved) = make(home, old.as_ref())?;
     drop(old);
     let _ = remove(&scratch);
-    tracing::warn!(damaged = %aside.display(), "the database was damaged: {damage}");
-    Ok(Mended {
-        aside,
-        damage: damage.to_string(),
-        jobs: saved.jobs,
-        devices: saved.devices,
-        settings: saved.settings > 0,
-    })
+    let named = fs::rename(&fresh, mended_file(home)).and_then(|()| sync_dir(&home.run()));
+    named.map_err(|e| Error::io(&fresh, e))?;
+    Ok(saved)
 }
 
 /// Gives a copy that SQLite would not even look into what it asks for first (its file format, section
@@ -293,12 +369,28 @@ fn make_openable(scratch: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// What the name of a damaged file has after that of the database, before the time.
+const DAMAGED: &str = ".damaged-";
+
+/// The damaged file that was kept last.
+fn last_aside(path: &Path) -> PathBuf {
+    let prefix = with(path, DAMAGED);
+    let files = path.parent().and_then(|dir| fs::read_dir(dir).ok());
+    let times = files.into_iter().flatten().flatten().filter_map(|file| {
+        let file = file.path();
+        let time = file.to_str()?.strip_prefix(prefix.to_str()?)?;
+        time.parse::<u64>().ok()
+    });
+    let last = times.max().unwrap_or_default();
+    with(path, &format!("{DAMAGED}{last}"))
+}
+
 /// A name for the damaged file that nothing has: `airlift.db.damaged-SECONDS`.
 fn aside(path: &Path) -> PathBuf {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let mut seconds = now.unwrap_or_default().as_secs();
     loop {
-        let aside = with(path, &format!(".damaged-{seconds}"));
+        let aside = with(path, &format!("{DAMAGED}{seconds}"));
         if aside.symlink_metadata().is_err() {
             return aside;
         }
@@ -419,3 +511,6 @@ fn table(old: &Connection, new: &Connection, name: &str) -> rusqlite::Result<usi
     }
     Ok(saved)
 }
+
+#[cfg(test)]
+mod tests;
