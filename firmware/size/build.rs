@@ -182,6 +182,7 @@ fn state_newest(key: &SigningKey) -> Vec<u8> {
         newest: 9,
         nonce: freshness::Nonce([0; 32]),
         release: None,
+        device: "c3-7cdfa1b2c3d4",
     };
     let mut payload = [0; freshness::MAX_PAYLOAD];
     let n = statement.encode(&mut payload).expect("it fits");

@@ -95,6 +95,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
                     newest: 3,
                     nonce: Nonce([9; 32]),
                     release,
+                    device: "fuzzed",
                 };
                 let mut out = vec![0; 200];
                 let len = statement.encode(&mut out).expect("room");

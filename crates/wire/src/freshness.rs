@@ -12,19 +12,25 @@
 //!               1: tstr,              ; product, 1..64 bytes of [a-z0-9._-]
 //!               2: uint32,            ; sequence of the newest release of the product for the asker
 //!               3: bstr .size 32,     ; the nonce, as the device gave it
-//!             ? 4: bstr .size 32 }    ; id of that release
+//!             ? 4: bstr .size 32,     ; id of that release
+//!               5: tstr }             ; id of the device, 1..64 bytes of [a-z0-9-]
 //! ```
+//!
+//! The id of the device is there because which release is the newest depends on what the asker says
+//! of itself. Without it, whoever stands between could hand on the nonce of a device and a description
+//! that fits an old release only; the answer would count. The host states the id of the device that it
+//! is about to update, and a device takes its own only.
 //!
 //! COSE_Sign1, encoding and signature are those of the [envelope](crate::envelope), but the external
 //! data is the ASCII text `airlift-fresh-v1`: a release is never taken for a statement, nor a
-//! statement for a release. Keys 0-3 must be present. A decoder refuses unknown keys below 16 and
+//! statement for a release. Keys 0-3 and 5 must be present. A decoder refuses unknown keys below 16 and
 //! skips others. The content can be reached only through [`SignedStatement::verify`].
 
 use crate::cbor::{BYTES, CborError, KeyOrder, MAP, Reader, Writer};
 use crate::digest::{Digest, parse_hex, write_hex};
 use crate::envelope::{Envelope, EnvelopeError, protected_header, sig_structure};
 use crate::keys::{KeyId, PublicKey};
-use crate::limits::MAX_STATEMENT;
+use crate::limits::{MAX_DEVICE_ID, MAX_STATEMENT};
 use crate::manifest::is_product;
 use core::fmt;
 use core::str::FromStr;
@@ -161,19 +167,33 @@ pub struct Statement<'a> {
     pub nonce: Nonce,
     /// Id of that release.
     pub release: Option<Digest>,
+    /// Id of the device that this is said to.
+    pub device: &'a str,
+}
+
+/// Whether `text` is the id of a device: 1 to 64 bytes of `[a-z0-9-]`.
+pub fn is_device_id(text: &str) -> bool {
+    (1..=MAX_DEVICE_ID).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 impl<'a> Statement<'a> {
     /// Writes the statement; returns its length.
     ///
     /// # Errors
-    /// [`FreshnessError::Field`] for a product that is none, [`FreshnessError::NoRoom`].
+    /// [`FreshnessError::Field`] for a product or a device id that is none,
+    /// [`FreshnessError::NoRoom`].
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, FreshnessError> {
         if !is_product(self.product) {
             return Err(FreshnessError::Field("product"));
         }
+        if !is_device_id(self.device) {
+            return Err(FreshnessError::Field("device"));
+        }
         let mut w = Writer::new(out);
-        w.head(MAP, 4 + u64::from(self.release.is_some()))?;
+        w.head(MAP, 5 + u64::from(self.release.is_some()))?;
         w.uint(0)?;
         w.uint(FORMAT)?;
         w.uint(1)?;
@@ -186,6 +206,8 @@ impl<'a> Statement<'a> {
             w.uint(4)?;
             w.bytes(&release.0)?;
         }
+        w.uint(5)?;
+        w.text(self.device)?;
         Ok(w.len())
     }
 
@@ -194,8 +216,8 @@ impl<'a> Statement<'a> {
         use FreshnessError::Field;
         let mut r = Reader::new(bytes);
         let mut order = KeyOrder::default();
-        let (mut format, mut product, mut newest, mut nonce, mut release) =
-            (None, None, None, None, None);
+        let (mut format, mut product, mut newest) = (None, None, None);
+        let (mut nonce, mut release, mut device) = (None, None, None);
         for _ in 0..r.map()? {
             let key = r.uint()?;
             order.check(key)?;
@@ -208,6 +230,7 @@ impl<'a> Statement<'a> {
                     nonce = Some(Nonce(bytes));
                 }
                 4 => release = Some(Digest::from_slice(r.bytes()?).ok_or(Field("release"))?),
+                5 => device = Some(r.text()?),
                 FIRST_SKIPPED_KEY.. => r.skip()?,
                 _ => return Err(FreshnessError::Malformed),
             }
@@ -222,6 +245,7 @@ impl<'a> Statement<'a> {
             newest: newest.ok_or(Field("sequence"))?,
             nonce: nonce.ok_or(Field("nonce"))?,
             release,
+            device: device.filter(|d| is_device_id(d)).ok_or(Field("device"))?,
         })
     }
 }
@@ -348,6 +372,7 @@ mod tests {
             newest: 5,
             nonce: Nonce([9; 32]),
             release: Some(Digest([3; 32])),
+            device: "c3-1",
         }
     }
 
@@ -387,17 +412,18 @@ mod tests {
 
     #[test]
     fn a_statement_is_the_golden_vector_read_by_hand() {
-        let mut golden = b"\xA5\x00\x01\x01\x64demo\x02\x05\x03\x58\x20".to_vec();
+        let mut golden = b"\xA6\x00\x01\x01\x64demo\x02\x05\x03\x58\x20".to_vec();
         golden.extend_from_slice(&[9; 32]);
         golden.extend_from_slice(b"\x04\x58\x20");
         golden.extend_from_slice(&[3; 32]);
+        golden.extend_from_slice(b"\x05\x64c3-1");
         assert_eq!(payload(&statement()), golden);
         let kid = public(&key()).id();
         let mut scratch = [0; SCRATCH];
         let signed = to_be_signed(kid, &golden, &mut scratch).unwrap();
         let mut structure = b"\x84\x6ASignature1\x4D\xA2\x01\x27\x04\x48".to_vec();
         structure.extend_from_slice(&kid.0);
-        structure.extend_from_slice(b"\x50airlift-fresh-v1\x58\x51");
+        structure.extend_from_slice(b"\x50airlift-fresh-v1\x58\x57");
         structure.extend_from_slice(&golden);
         assert_eq!(signed, structure);
     }
@@ -406,8 +432,8 @@ mod tests {
     fn the_signed_golden_vector_never_changes() {
         // RFC 8032 signatures are deterministic, so the whole message is; OpenSSL makes the same.
         let bytes = sign_payload(&key(), &payload(&statement()));
-        assert_eq!(bytes.len(), 166);
-        let golden = "dbcfd925d69d13e808c26b670f31ad0e4b82b030d361b5fce1d19ea548751891";
+        assert_eq!(bytes.len(), 172);
+        let golden = "4e3b405a7c3e7a739f748526f7ce6000e0774945a457311376025d6a0feeb1bf";
         assert_eq!(std::format!("{}", Digest::of(&bytes)), golden);
     }
 
@@ -441,16 +467,21 @@ mod tests {
         };
         let mut trailing = good.clone();
         trailing.push(0);
-        let mut missing = good[..good.len() - 70].to_vec();
+        let mut missing = good[..good.len() - 76].to_vec();
         missing[0] = 0xA3;
+        // Everything but the device.
+        let mut to_anybody = good[..good.len() - 6].to_vec();
+        to_anybody[0] = 0xA5;
         for bad in [
-            with(0, 0xA4),  // a key too many
-            with(2, 2),     // another format
-            with(5, b'D'),  // no product
-            with(9, 6),     // an unknown key
-            with(9, 1),     // a repeated key
-            with(10, 0x18), // a number that is not in its shortest form
-            with(13, 0x1F), // a nonce of 31 bytes
+            with(0, 0xA5),              // a key too many
+            with(2, 2),                 // another format
+            with(5, b'D'),              // no product
+            with(9, 6),                 // an unknown key
+            with(9, 1),                 // a repeated key
+            with(10, 0x18),             // a number that is not in its shortest form
+            with(13, 0x1F),             // a nonce of 31 bytes
+            with(good.len() - 1, b'_'), // no device
+            to_anybody,
             trailing,
             missing,
             Vec::new(),
@@ -464,21 +495,22 @@ mod tests {
     #[test]
     fn keys_of_a_later_version_are_skipped() {
         let mut later = payload(&statement());
-        later[0] = 0xA6;
+        later[0] = 0xA7;
         later.extend_from_slice(&[0x10, 0x63, b'n', b'e', b'w']);
         assert_eq!(verify(&sign_payload(&key(), &later)), Ok(statement()));
     }
 
     #[test]
     fn the_longest_statement_fits_with_room_for_more() {
-        let product = "p".repeat(64);
+        let (product, device) = ("p".repeat(64), "d".repeat(MAX_DEVICE_ID));
         let longest = Statement {
             product: &product,
             newest: u32::MAX,
+            device: &device,
             ..statement()
         };
         let bytes = sign_payload(&key(), &payload(&longest));
-        assert_eq!(bytes.len(), 231);
+        assert_eq!(bytes.len(), 298);
         assert_eq!(verify(&bytes), Ok(longest));
         assert_eq!(
             verify(&[0; MAX_STATEMENT + 1]),
@@ -496,19 +528,21 @@ mod tests {
             newest: u32,
             nonce: [u8; 32],
             release: Option<[u8; 32]>,
+            device in "[a-z0-9-]{1,64}",
         ) {
             let statement = Statement {
                 product: &product,
                 newest,
                 nonce: Nonce(nonce),
                 release: release.map(Digest),
+                device: &device,
             };
             let bytes = sign_payload(&key(), &payload(&statement));
             prop_assert_eq!(verify(&bytes), Ok(statement));
         }
 
         #[test]
-        fn any_single_changed_byte_is_noticed(at in 0usize..166, flip in 1u8..) {
+        fn any_single_changed_byte_is_noticed(at in 0usize..172, flip in 1u8..) {
             let mut bytes = sign_payload(&key(), &payload(&statement()));
             let at = at % bytes.len();
             bytes[at] ^= flip;
@@ -516,7 +550,7 @@ mod tests {
         }
 
         #[test]
-        fn a_statement_that_is_cut_short_is_refused(at in 0usize..166) {
+        fn a_statement_that_is_cut_short_is_refused(at in 0usize..172) {
             let bytes = sign_payload(&key(), &payload(&statement()));
             prop_assert!(verify(&bytes[..at]).is_err());
         }

@@ -16,7 +16,7 @@ pub const MAX_PAGES: usize = (MAX_PART_SIZE as usize).div_ceil(PAGE_CHUNKS * CHU
 pub const MAX_ENVELOPE: usize = 4080;
 /// Bytes of an envelope that are not the manifest, when the manifest takes a two-byte length.
 pub const ENVELOPE_OVERHEAD: usize = 86;
-/// Largest signed statement of freshness, in bytes: the longest of today has 231.
+/// Largest signed statement of freshness, in bytes: the longest of today has 298.
 pub const MAX_STATEMENT: usize = 320;
 /// Longest reason that an application gives for its own check, in bytes.
 pub const MAX_DETAIL: usize = 48;
@@ -34,6 +34,8 @@ pub const MAX_CBOR_DEPTH: usize = 4;
 pub const MAX_PATH: usize = 100;
 /// Most entries of a canonical tar.
 pub const MAX_TAR_ENTRIES: u32 = 4096;
+/// Longest id of a device, in bytes.
+pub const MAX_DEVICE_ID: usize = 64;
 /// Longest device name, in bytes.
 pub const MAX_NAME: usize = 32;
 /// Most entries that are read from a partition table: 0xC00 bytes of 32 each.

@@ -308,7 +308,7 @@ impl Driver {
             }
         };
         let required = device.freshness.is_some_and(|f| f.required);
-        match state_newest(address, &release, &key).await {
+        match state_newest(address, &self.live.device, &release, &key).await {
             Ok(Ok(())) => {
                 let note = format!("Told the device that {} is the newest.", release.version);
                 self.live.state().note(&note);
@@ -522,13 +522,15 @@ impl Driver {
     }
 }
 
-/// Asks for a nonce and states over it that a release is the newest; what the device says of it.
+/// Asks for a nonce and states over it, to the device with this id, that a release is the newest; what
+/// the device says of it.
 async fn state_newest(
-    device: SocketAddr,
+    address: SocketAddr,
+    device: &str,
     release: &Release,
     key: &SigningKey,
 ) -> Result<Result<(), (String, String)>, String> {
-    let Some(nonce) = ask_nonce(device).await? else {
+    let Some(nonce) = ask_nonce(address).await? else {
         let message = "it gives no nonce".to_owned();
         return Ok(Err((ErrorCode::BadRequest.to_string(), message)));
     };
@@ -537,9 +539,10 @@ async fn state_newest(
         newest: release.sequence,
         nonce,
         release: release.id.parse().ok(),
+        device,
     };
     let statement = key.state_newest(&statement).map_err(|e| e.to_string())?;
-    send_statement(device, statement).await
+    send_statement(address, statement).await
 }
 
 /// Sends what changed of a job.

@@ -98,12 +98,13 @@ impl Freshness {
         (differs == 0 && young && !self.answered.contains(&count)).then_some((at_ms, count))
     }
 
-    /// Takes a statement: signature, product, nonce, in this order.
+    /// Takes a statement: signature, product, device, nonce, in this order.
     pub fn take(
         &mut self,
         message: &[u8],
         trust: &KeySet,
         product: &str,
+        device: &str,
         now_ms: u64,
     ) -> Result<Newest, Failure> {
         let mut keys = [trust.root; airlift_wire::limits::MAX_RELEASE_KEYS + 1];
@@ -114,6 +115,11 @@ impl Freshness {
         if statement.product != product {
             let message = "the statement is about another product";
             return Err(Failure::new(ErrorCode::WrongProduct, message));
+        }
+        // The nonce is ours whoever handed it on; the host must have meant this device, too.
+        if statement.device != device {
+            let message = "the statement is for another device";
+            return Err(Failure::new(ErrorCode::BadNonce, message));
         }
         let Some((at_ms, count)) = self.open(&statement.nonce, now_ms) else {
             let message = "the statement answers no open question of this device";

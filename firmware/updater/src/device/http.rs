@@ -312,12 +312,12 @@ impl Device {
             .in_time()
             .ok_or(NetError)??;
         let now_ms = clock.now_ms();
-        let (trust, product) = {
+        let (trust, product, id) = {
             let info = self.info.borrow();
             let Some(info) = info.as_ref() else {
                 return Ok(Err(STARTING));
             };
-            (info.trust, info.product)
+            (info.trust, info.product, info.id)
         };
         let Some(trust) = trust else {
             let message = "the device was given no keys";
@@ -326,8 +326,8 @@ impl Device {
         if !may_check(&self.statement_checks, now_ms) {
             return Ok(Err(TOO_MANY_STATEMENTS));
         }
-        let taken =
-            self.with_freshness(|f| f.take(&message[..len], &trust, product.as_str(), now_ms));
+        let (product, id) = (product.as_str(), id.as_str());
+        let taken = self.with_freshness(|f| f.take(&message[..len], &trust, product, id, now_ms));
         match taken {
             Ok(newest) => {
                 let left = FRESH_MS.saturating_sub(now_ms.saturating_sub(newest.at_ms));

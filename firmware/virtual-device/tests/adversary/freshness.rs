@@ -39,6 +39,13 @@ attacks! { "Freshness";
         code: Some(BadNonce),
         mutant: "any-nonce-will-do",
     }
+    a_statement_to_another_device_is_refused {
+        threat: "TUF freeze",
+        attacker: "Hands the nonce of a device on, as another device that only an old release fits, and has that stated to be the newest.",
+        device: "Takes what is stated to itself: the host names the device that it is about to update.",
+        code: Some(BadNonce),
+        mutant: "statements-to-anybody",
+    }
     a_statement_by_a_stranger_is_refused {
         threat: "TUF freeze",
         attacker: "States itself which release is the newest.",
@@ -94,6 +101,7 @@ fn statement(nonce: Nonce, newest: u32) -> Statement<'static> {
         newest,
         nonce,
         release: None,
+        device: "c3-000000000001",
     }
 }
 
@@ -186,6 +194,20 @@ fn a_statement_for_another_device_is_refused(attack: &Attack) {
         attack,
         &signed(&key(), &statement(before, 6)),
     ));
+    scene.is_untouched();
+}
+
+fn a_statement_to_another_device_is_refused(attack: &Attack) {
+    let scene = Scene::careful();
+    scene.run(async {
+        let mut relayed = statement(nonce(&scene).await, 6);
+        relayed.device = "c3-000000000002";
+        refuse(&scene, attack, &signed(&key(), &relayed)).await;
+    });
+    let old = release("2.0.0", 6);
+    scene.bench.host().add(&old);
+    let lines = scene.post(old.envelope());
+    assert_eq!(code(&lines), "freshness_required");
     scene.is_untouched();
 }
 

@@ -36,6 +36,7 @@ fn statement(nonce: Nonce, newest: u32) -> Statement<'static> {
         newest,
         nonce,
         release: None,
+        device: "c3-000000000001",
     }
 }
 
@@ -211,6 +212,12 @@ fn a_statement_for_another_device_product_or_by_a_stranger_is_refused() {
     let script = async {
         let made_up = Nonce(Digest::of(b"of another device").0);
         let message = key().state_newest(&statement(made_up, 2)).unwrap();
+        assert_eq!(post(&bench, &message).await.1["code"], "bad_nonce");
+
+        // Over a nonce that is ours, and meant for another device.
+        let mut other = statement(nonce(&bench).await, 2);
+        other.device = "c3-000000000002";
+        let message = key().state_newest(&other).unwrap();
         assert_eq!(post(&bench, &message).await.1["code"], "bad_nonce");
 
         let mut other = statement(nonce(&bench).await, 2);
