@@ -12,6 +12,42 @@ from case import WindowTest, device_of
 from harness import T, css
 
 
+class LogOfADevice(WindowTest):
+    """What a device says of itself, and its log over the network."""
+
+    @classmethod
+    def arrange(cls):
+        cls.devices = cls.try_virtual_devices()
+        cls.device = next(iter(cls.devices))
+        cls.row(cls.device).find(css("deviceName")).click()
+
+    def tab(self, name):
+        self.window.find(f'[role="tab"][data-tab="{name}"]').click()
+
+    def test_1_the_details_say_memory_signal_restart_and_slots(self):
+        self.tab("device")
+        details = self.find("deviceDetails").text
+        for words in ("ESP32-C3", "176 KB", "no radio", "after power came on", "ota_0", "ota_1"):
+            self.assertIn(words, details)
+
+    def test_2_the_log_comes_over_the_network(self):
+        self.tab("device-log")
+        self.wait_text("deviceLogLine", f"{self.device} is ready")
+        first = self.all("deviceLogLine")[0].text
+        self.assertIn("runs after power_on", first)
+        url = f"{self.devices[self.device]}/v1/log?from=0"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            self.assertIn(first.encode(), answer.read())
+        case.DESK.picture(case.DESK.dir / "device-log.png")
+
+    def test_3_it_is_searched_and_cleared(self):
+        search = self.find("deviceLogSearch")
+        search.type("ready")
+        self.wait(lambda: len(self.all("deviceLogLine")) == 1, "one line that matches")
+        self.find("deviceLogClear").click()
+        self.wait(lambda: not self.all("deviceLogLine"), "no line")
+
+
 class UpdateOfTwoDevices(WindowTest):
     """The main job: two devices appear, a release is dropped, a click updates both."""
 

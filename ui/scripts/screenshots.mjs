@@ -36,6 +36,8 @@ const STATES = [
   'stale',
   'failed',
   'flash-fault',
+  'device-details',
+  'device-log',
   'offline',
   'off',
   'many',

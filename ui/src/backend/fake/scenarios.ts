@@ -173,6 +173,34 @@ export const SCENARIOS: Record<string, Scenario> = {
   },
   failed: updating('shed', 40_000, { fault: 'host_unreachable' }),
   'flash-fault': updating('shed', 40_000, { speed: 4, fault: 'flash_fault' }),
+  'device-details': {
+    world: workshop,
+    act(stage) {
+      pickDemo(stage);
+      stage.devices.active = idOf(stage.app, 'porch');
+    },
+  },
+  'device-log': {
+    world: workshop,
+    async act(stage) {
+      pickDemo(stage);
+      const porch = idOf(stage.app, 'porch');
+      stage.backend.logs.set(porch, [
+        '41 INFO airlift-esp32c3 1.0.0 (built 2026-11-22)',
+        '79 INFO ota_0 runs after software: Confirmed',
+        '96 INFO wifi: joining workshop',
+        '2140 INFO wifi: joined on channel 6',
+        '2611 INFO c3-7cdfa1b2c3d4 is ready',
+        '61377 WARN sensor: no answer, trying again',
+        '61502 INFO sensor: 21.5 \u00b0C',
+      ]);
+      stage.devices.active = porch;
+      await tick();
+      document.querySelector<HTMLElement>('[data-tab="device-log"]')?.click();
+      await tick();
+      await stage.pass(0);
+    },
+  },
   offline: {
     world: workshop,
     act(stage) {
