@@ -224,11 +224,11 @@ fn machine_of(chip: Chip) -> &'static str {
 fn choose_chip(elf: &[u8], asked: Option<&str>) -> Result<Chip, ElfError> {
     let metadata = Metadata::from_bytes(Some(elf));
     let named = metadata.chip_name();
-    if let (Some(found), Some(wanted)) = (named, asked) {
-        if found != wanted {
-            let (found, wanted) = (crate::error::printable(found), wanted.to_owned());
-            return Err(ElfError::WrongChip { found, wanted });
-        }
+    if let (Some(found), Some(wanted)) = (named, asked)
+        && found != wanted
+    {
+        let (found, wanted) = (crate::error::printable(found), wanted.to_owned());
+        return Err(ElfError::WrongChip { found, wanted });
     }
     let name = asked.or(named).ok_or(ElfError::NoChip)?;
     let unknown = || ElfError::UnknownChip(crate::error::printable(name));
