@@ -1,7 +1,6 @@
 //! The keys of this computer: those that sign, and those whose releases are accepted here.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -9,16 +8,16 @@ use airlift_release::write::{Access, Existing, write_file};
 use airlift_release::{SigningKey, keys as files};
 use airlift_wire::{KeyId, PublicKey};
 
+mod folder;
 mod offline;
 
+pub use folder::{read_public, stem};
 pub use offline::MIN_OFFLINE_PASSPHRASE;
 
+use crate::Error;
 use crate::dto;
 use crate::home::{Home, write_atomically};
-use crate::{Error, error::is_printable_name};
-
-const PRIVATE: &str = ".pem";
-const PUBLIC: &str = ".pub.pem";
+use folder::{PRIVATE, PUBLIC, check_name, clean, free_name, listed, public_in};
 
 /// The key folders of a home.
 #[derive(Clone, Debug)]
@@ -255,24 +254,6 @@ impl Keys {
     }
 }
 
-/// Reads a public key file.
-pub fn read_public(path: &Path) -> Result<PublicKey, Error> {
-    Ok(files::public_from_pem(&files::read_key_file(path)?)?)
-}
-
-/// The name of a key file: `a` of `dir/a.pub.pem` and of `dir/a.pem`.
-pub fn stem(path: &Path) -> String {
-    let name = path
-        .file_name()
-        .map(|n| n.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let name = name
-        .strip_suffix(PUBLIC)
-        .or(name.strip_suffix(PRIVATE))
-        .unwrap_or(&name);
-    name.to_owned()
-}
-
 fn view(id: KeyId, key: Known) -> dto::Key {
     dto::Key {
         id: id.to_string(),
@@ -284,230 +265,5 @@ fn view(id: KeyId, key: Known) -> dto::Key {
     }
 }
 
-fn check_name(name: &str) -> Result<(), Error> {
-    if clean(name) == name {
-        return Ok(());
-    }
-    let message = format!("{name:?} is no name for a key: a-z, A-Z, 0-9, . _ and - are");
-    Err(Error::Usage(message))
-}
-
-fn public_in(path: &Path) -> Option<PublicKey> {
-    read_public(path)
-        .inspect_err(|e| tracing::warn!(path = %path.display(), "left out: {e}"))
-        .ok()
-}
-
-/// Names and paths of the files of a folder that end in `suffix`, in order.
-fn listed(dir: &Path, suffix: &str) -> Result<Vec<(String, PathBuf)>, Error> {
-    let mut found = Vec::new();
-    let entries = match fs::read_dir(dir) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(found),
-        entries => entries.map_err(|e| Error::io(dir, e))?,
-    };
-    for entry in entries {
-        let path = entry.map_err(|e| Error::io(dir, e))?.path();
-        let Some(name) = path.file_name().and_then(|n| n.to_str()) else {
-            continue;
-        };
-        let public = name.ends_with(PUBLIC);
-        if let Some(stem) = name.strip_suffix(suffix)
-            && !name.starts_with('.')
-            && public == (suffix == PUBLIC)
-        {
-            found.push((stem.to_owned(), path.clone()));
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// A name that is one on every file system.
-fn clean(name: &str) -> String {
-    let name: String = name
-        .chars()
-        .map(|c| if is_printable_name(c) { c } else { '-' })
-        .take(64)
-        .collect();
-    let name = name.trim_start_matches('.');
-    if name.is_empty() {
-        "key".to_owned()
-    } else {
-        name.to_owned()
-    }
-}
-
-/// The name, or with the key's id after it when another key has it.
-fn free_name(dir: &Path, name: &str, suffix: &str, id: KeyId) -> String {
-    if dir.join(format!("{name}{suffix}")).exists() {
-        format!("{name}-{id}")
-    } else {
-        name.to_owned()
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn keys() -> (tempfile::TempDir, Keys) {
-        let dir = tempfile::tempdir().unwrap();
-        let keys = Keys::new(Home::open(dir.path()).unwrap());
-        (dir, keys)
-    }
-
-    #[test]
-    fn a_key_made_here_can_sign_and_is_trusted() {
-        let (_dir, keys) = keys();
-        let key = keys.create("mine", None).unwrap();
-        assert!(key.can_sign && key.trusted && !key.needs_passphrase);
-        assert_eq!(keys.list().unwrap(), std::slice::from_ref(&key));
-        assert_eq!(keys.trusted().unwrap()[0].id().to_string(), key.id);
-        for which in [&key.id, "mine"] {
-            assert_eq!(keys.signing(which, None).unwrap().id().to_string(), key.id);
-        }
-    }
-
-    #[test]
-    fn a_key_with_a_passphrase_says_so_and_opens_with_it_only() {
-        let (_dir, keys) = keys();
-        let key = keys.create("locked", Some("correct horse")).unwrap();
-        assert!(key.needs_passphrase);
-        let refused = |passphrase| {
-            keys.signing("locked", passphrase)
-                .unwrap_err()
-                .code()
-                .as_str()
-        };
-        assert_eq!([refused(None), refused(Some("x"))], ["bad_passphrase"; 2]);
-        assert!(keys.signing("locked", Some("correct horse")).is_ok());
-    }
-
-    #[test]
-    fn a_key_is_never_overwritten() {
-        let (_dir, keys) = keys();
-        let first = keys.create("a", None).unwrap();
-        assert_eq!(keys.create("a", None).unwrap_err().code().as_str(), "io");
-        assert_eq!(keys.list().unwrap(), [first]);
-    }
-
-    #[test]
-    fn a_key_whose_making_was_cut_off_is_trusted_and_its_name_is_not_blocked() {
-        let (dir, keys) = keys();
-        let key = keys.create("mine", None).unwrap();
-        // As it is before the last step, and before the last but one.
-        fs::remove_file(dir.path().join("trusted/mine.pub.pem")).unwrap();
-        assert_eq!(keys.list().unwrap(), std::slice::from_ref(&key));
-        assert_eq!(keys.trusted().unwrap()[0].id().to_string(), key.id);
-        fs::remove_file(dir.path().join("keys/mine.pem")).unwrap();
-        assert_eq!(keys.list().unwrap(), []);
-        assert!(keys.create("mine", None).unwrap().can_sign);
-        assert_eq!(keys.list().unwrap().len(), 1);
-    }
-
-    #[test]
-    fn two_that_make_a_key_of_one_name_at_once_make_one_whole_key() {
-        let (_dir, keys) = keys();
-        let made = std::thread::scope(|scope| {
-            let makers: Vec<_> = (0..4)
-                .map(|_| scope.spawn(|| keys.create("a", None)))
-                .collect();
-            makers
-                .into_iter()
-                .filter_map(|maker| maker.join().unwrap().ok())
-                .count()
-        });
-        assert_eq!(made, 1);
-        let list = keys.list().unwrap();
-        let signing = keys.signing("a", None).unwrap();
-        assert_eq!(
-            list[0].id,
-            signing.id().to_string(),
-            "both halves are of one key"
-        );
-    }
-
-    #[test]
-    fn keys_of_one_name_that_are_trusted_at_once_are_all_kept() {
-        let (_dir, keys) = keys();
-        std::thread::scope(|scope| {
-            for seed in 1..=6 {
-                let public = SigningKey::from_seed(&[seed; 32]).public();
-                let keys = &keys;
-                scope.spawn(move || keys.trust(&public, "vendor").unwrap());
-            }
-        });
-        assert_eq!(keys.list().unwrap().len(), 6);
-    }
-
-    #[test]
-    fn key_files_that_cannot_be_used_are_named_with_the_reason() {
-        let (dir, keys) = keys();
-        keys.create("good", None).unwrap();
-        keys.create("bad", None).unwrap();
-        fs::write(
-            dir.path().join("keys/bad.pem"),
-            "-----BEGIN PRIVATE KEY-----\nAAAA",
-        )
-        .unwrap();
-        fs::write(dir.path().join("trusted/good.pub.pem"), "").unwrap();
-        let damaged = keys.damaged().unwrap();
-        let damaged: Vec<_> = damaged
-            .iter()
-            .map(|(path, error)| {
-                (
-                    path.strip_prefix(dir.path()).unwrap(),
-                    error.code().as_str(),
-                )
-            })
-            .collect();
-        let path = Path::new;
-        let wanted = [
-            (path("trusted/good.pub.pem"), "bad_key"),
-            (path("keys/bad.pem"), "bad_key"),
-        ];
-        assert_eq!(damaged, wanted);
-        assert!(
-            keys.signing("good", None).is_ok(),
-            "it is still trusted, for it signs here"
-        );
-    }
-
-    #[test]
-    fn two_trusted_keys_of_one_name_are_both_kept() {
-        let (_dir, keys) = keys();
-        for seed in [1, 2, 2] {
-            keys.trust(&SigningKey::from_seed(&[seed; 32]).public(), "vendor")
-                .unwrap();
-        }
-        let list = keys.list().unwrap();
-        assert_eq!(list.len(), 2);
-        assert!(list.iter().all(|key| key.trusted && !key.can_sign));
-        assert!(keys.signing("vendor", None).is_err());
-    }
-
-    #[test]
-    fn a_key_is_imported_once_and_its_name_stays_inside_the_folder() {
-        let (dir, keys) = keys();
-        let path = dir.path().join("my key.pem");
-        let key = SigningKey::from_seed(&[3; 32]);
-        files::write_private(&path, &key.to_pem(None).unwrap()).unwrap();
-        let imported = keys.import(&path, None).unwrap();
-        assert_eq!(imported.name, "my-key");
-        assert_eq!(
-            keys.import(&path, None).unwrap_err().code().as_str(),
-            "usage"
-        );
-        assert_eq!(
-            keys.create("../evil", None).unwrap_err().code().as_str(),
-            "usage"
-        );
-    }
-
-    #[test]
-    fn a_file_that_is_no_key_is_left_out() {
-        let (dir, keys) = keys();
-        fs::write(dir.path().join("trusted/junk.pub.pem"), "junk").unwrap();
-        assert_eq!(keys.list().unwrap(), []);
-    }
-}
+mod tests;
