@@ -67,6 +67,8 @@ describe('keeping in step with the app', () => {
     await app.start();
     expect(app.notices.map((notice) => notice.error)).toEqual([damaged]);
     app.notices.forEach((notice) => app.dismiss(notice.id));
+    // A loss is seen between two events.
+    backend.changeDevice('porch', { freeMemory: 1 });
     backend.loseOneEvent();
     backend.changeDevice('kitchen', { freeMemory: 2 });
     await settle();
