@@ -5,19 +5,19 @@
 //! anything is decided: a record that reads as valid is written again over itself, which drives the
 //! bits that are 0 all the way down; what reads as damaged is cleared until it cannot be valid. Neither
 //! needs an erase, so a cut in here leaves nothing worse.
+//!
+//! It is done at every start, whatever the reason for it. A start that follows a cut may die before the
+//! guard runs, and the next one is then a watchdog's; and a bootloader that reads nothing it can start
+//! restarts the chip by software, as an update does. Nor does it help to read twice: bits that were
+//! equal twice need not be so the third time. Two writes of 32 bytes and one of 400 that change no bit
+//! take about a millisecond and wear nothing, as nothing is erased.
 
 use crate::Failure;
 use crate::layout::{FLASH, Layout};
 use crate::platform::Flash;
 use airlift_wire::limits::SECTOR_SIZE;
 use airlift_wire::otadata::{BODY_LEN, ENTRY_LEN, Entry, ImageState};
-use airlift_wire::state::{Cause, STATE_LEN, State, newest};
-
-/// Whether a restart for this reason may have cut an operation of the flash. After others the flash had
-/// power, and went on to the end.
-pub(crate) fn may_follow_a_cut(cause: Cause) -> bool {
-    matches!(cause, Cause::PowerOn | Cause::Brownout | Cause::None)
-}
+use airlift_wire::state::{STATE_LEN, State, newest};
 
 /// Decides both entries of otadata. Whether one was damaged and is cleared now.
 pub(crate) async fn otadata(flash: &mut impl Flash, layout: &Layout) -> Result<bool, Failure> {

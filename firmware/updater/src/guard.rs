@@ -49,12 +49,9 @@ pub async fn run(
     cause: Cause,
     scratch: &mut [u8],
 ) -> Result<Boot, Failure> {
-    let mut torn = false;
-    if firm::may_follow_a_cut(cause) {
-        torn = firm::otadata(flash, layout).await.unwrap_or(false);
-        // What cannot be written is taken as it reads.
-        let _ = firm::state(flash, layout).await;
-    }
+    // What cannot be written is taken as it reads.
+    let torn = firm::otadata(flash, layout).await.unwrap_or(false);
+    let _ = firm::state(flash, layout).await;
     let entries = layout.read_otadata(flash).await?;
     let mut store = Store::load(flash, layout).await?;
     let is_trial = store.state.last.end == End::Trial && layout.running.ota().is_some();
@@ -90,6 +87,11 @@ pub async fn run(
     // A confirmed slot runs even when its state cannot be written; the next start tries again.
     let _ = settle(flash, layout, &mut store, &entries, cause, scratch).await;
     Ok(Boot::Confirmed)
+}
+
+/// Whether the power may have gone before this start.
+fn power_was_gone(cause: Cause) -> bool {
+    matches!(cause, Cause::PowerOn | Cause::Brownout | Cause::None)
 }
 
 /// Whether the running slot holds the release that is on trial.
@@ -189,7 +191,7 @@ async fn settle(
             // back at another start: what is recorded now is the end.
             let aborted = Entry::new(entries[n].sequence, ImageState::Aborted);
             write_entry(flash, layout.otadata_offset(n), &aborted).await?;
-            let refused = state.last.boots == 0 && !firm::may_follow_a_cut(cause);
+            let refused = state.last.boots == 0 && !power_was_gone(cause);
             state.last.end = End::RolledBack;
             state.last.cause = if refused { Cause::ImageRefused } else { cause };
             state.rolled_back = Some(state.last.release);
