@@ -13,27 +13,31 @@
 //! | [`Checked::commit`] | writes the target's envelope | the running slot, and a whole target |
 //! | [`Committed::switch`] | records the trial, writes otadata | the running slot, or the target on its first trial |
 
+mod accept;
 mod app;
 mod copy;
 mod files;
+mod pin;
+mod read;
 mod transfer;
 
-use crate::emit::Cursor;
+pub use accept::accept;
+pub use read::{app_digest, read_files};
+
 use crate::event::{Event, Observer, PartName, Phase};
 use crate::fetch::Fetcher;
-use crate::guard;
 use crate::layout::{FLASH, Layout, SlotId, write_entry};
 use crate::path::Path;
-use crate::platform::{Clock, Files, FilesError, Flash, Net};
+use crate::platform::{Clock, Files, Flash, Net};
 use crate::store::{self, SlotRelease, Store};
 use crate::{Buffers, Failure};
-use airlift_wire::digest::Hasher;
-use airlift_wire::image;
-use airlift_wire::limits::{CHUNK_SIZE, MAX_ENVELOPE, SPARE_BLOCKS};
-use airlift_wire::manifest::{ANY_CHIP, Manifest, PartRef};
+use airlift_wire::limits::MAX_ENVELOPE;
+use airlift_wire::manifest::{Manifest, PartRef};
 use airlift_wire::otadata::{self, Entry, ImageState};
 use airlift_wire::state::{Cause, End, LastUpdate};
-use airlift_wire::{Digest, Envelope, ErrorCode, Verified, tar};
+use airlift_wire::{Digest, ErrorCode, Verified};
+use pin::pin;
+use read::read_app;
 
 /// What the device is and runs, for the checks before anything is erased.
 #[derive(Clone, Copy, Debug)]
@@ -93,179 +97,6 @@ pub struct Switched {
     pub slot: SlotId,
 }
 
-/// Checks an envelope and everything that can be known before the first byte is fetched.
-///
-/// Steps 1 and 2 of the design. `scratch` holds [`airlift_wire::envelope::SCRATCH`] bytes. Nothing
-/// is written.
-#[allow(clippy::too_many_arguments)] // the whole situation, gathered once
-pub async fn accept<'e, F: Flash, S: Files>(
-    envelope: &'e [u8],
-    wishes: Wishes,
-    running: &'e Running,
-    layout: &Layout,
-    store: &Store,
-    flash: &mut F,
-    files: &mut S,
-    scratch: &mut [u8],
-) -> Result<Accepted<'e>, Failure> {
-    let fail = |code, message| Err(Failure::new(code, message));
-    let state = &store.state;
-    let Some(trust) = state.trust else {
-        return fail(ErrorCode::NoTrust, "the device was given no keys");
-    };
-    // Known already, even if the key that signed it has been replaced since.
-    if running
-        .release
-        .is_some_and(|r| r.id == Digest::of(envelope))
-    {
-        return fail(
-            ErrorCode::AlreadyCurrent,
-            "the device already runs this release",
-        );
-    }
-    let (keys, n) = store.keys();
-    let verified = Envelope::parse(envelope)?.verify(&keys[..n], scratch)?;
-    let manifest = verified.manifest()?;
-    let unchanged = manifest.keys.is_none_or(|keys| keys == trust);
-    if unchanged && !trust.release_keys().contains(verified.key()) {
-        return fail(
-            ErrorCode::UnknownKey,
-            "the root key signs changes of keys only",
-        );
-    }
-    if let Some(keys) = manifest.keys
-        && !unchanged
-        && !guard::changes_keys(Some(&trust), &keys, &verified)
-    {
-        return fail(
-            ErrorCode::BadKeySet,
-            "the new keys are not signed by the root, or not newer",
-        );
-    }
-    if manifest.sequence >= trust.first_root_sequence() && *verified.key() != trust.root {
-        return fail(
-            ErrorCode::SequenceTooHigh,
-            "only the root key gives a sequence that high",
-        );
-    }
-    let entries = layout.read_otadata(flash).await?;
-    // An entry that was never given a state, as `otatool` writes it, is no trial: `open` replaces it.
-    if matches!(
-        layout.running_state(&entries),
-        ImageState::New | ImageState::PendingVerify
-    ) {
-        return fail(
-            ErrorCode::TrialRunning,
-            "the running version has not confirmed yet",
-        );
-    }
-    if manifest.product != state.product.as_str() {
-        return fail(
-            ErrorCode::WrongProduct,
-            "the release is for another product",
-        );
-    }
-    if manifest.chip != ANY_CHIP && manifest.chip != running.chip {
-        return fail(ErrorCode::WrongChip, "the release is for another chip");
-    }
-    // The state is behind what runs when it could not be written after the confirmation.
-    let (sequence, confirmed) = match running.release {
-        Some(release) if release.sequence > state.sequence => (release.sequence, Some(release.id)),
-        _ => (state.sequence, state.confirmed),
-    };
-    if manifest.sequence < sequence {
-        return fail(
-            ErrorCode::LowerSequence,
-            "the device has confirmed a newer release",
-        );
-    }
-    let other = confirmed.is_some_and(|id| id != verified.id());
-    if manifest.sequence == sequence && other {
-        return fail(
-            ErrorCode::SequenceConflict,
-            "another release has the same sequence",
-        );
-    }
-    if state.rolled_back == Some(verified.id()) && !wishes.retry {
-        return fail(
-            ErrorCode::RolledBackBefore,
-            "this release was tried and rolled back before",
-        );
-    }
-    let target = layout.running.next();
-    let slot = layout.partition(target).ok_or(Failure::LAYOUT)?;
-    let app_size = match &manifest.app {
-        PartRef::Carried(part) => part.size,
-        PartRef::Running(digest) => match running.app {
-            Some((app, size)) if app == *digest => size,
-            _ => {
-                return fail(
-                    ErrorCode::WrongBase,
-                    "the release needs an app that does not run",
-                );
-            }
-        },
-        PartRef::Any => running.app.map(|(_, size)| size).ok_or(Failure::new(
-            ErrorCode::WrongBase,
-            "the running app cannot be copied: it is no whole image",
-        ))?,
-    };
-    if app_size > slot.size {
-        return fail(ErrorCode::TooBig, "the app does not fit its partition");
-    }
-    let in_files = match &manifest.files {
-        PartRef::Carried(_) => true,
-        PartRef::Running(digest) => running.files == Some(*digest),
-        PartRef::Any => layout.vfs.is_none() || running.files.is_some(),
-    };
-    if !in_files {
-        return fail(
-            ErrorCode::WrongBase,
-            "the release needs files that the device does not have or cannot copy",
-        );
-    }
-    let needs_files = !matches!(manifest.files, PartRef::Any) || layout.vfs.is_some();
-    if needs_files {
-        if layout.vfs.is_none() {
-            return fail(
-                ErrorCode::BadLayout,
-                "the device has no file system for the files",
-            );
-        }
-        let needed = match manifest.files.carried() {
-            Some(part) => part.blocks.unwrap_or(part.size.div_ceil(CHUNK_SIZE as u32)),
-            None => copy::blocks_of(files, Path::slot(layout.running), tar::blocks_for).await?,
-        };
-        let mut reclaimed = 0;
-        match copy::count_blocks(
-            files,
-            Path::slot(target),
-            copy::blocks_freed,
-            &mut reclaimed,
-        )
-        .await
-        {
-            // Names that no release can have are removed with the rest. What they free, and what comes
-            // behind them, is not known; what comes before them is free all the same.
-            Ok(()) | Err(FilesError::BadName) => {}
-            Err(e) => return Err(e.into()),
-        }
-        let free = files.free_blocks().await?;
-        if needed.saturating_add(SPARE_BLOCKS) > free.saturating_add(reclaimed) {
-            return fail(
-                ErrorCode::TooBig,
-                "the file system has no room for the files",
-            );
-        }
-    }
-    Ok(Accepted {
-        verified,
-        manifest,
-        target,
-        running,
-    })
-}
-
 impl<'e> Accepted<'e> {
     /// The release id.
     pub fn id(&self) -> Digest {
@@ -302,65 +133,6 @@ impl<'e> Accepted<'e> {
             resumed,
         })
     }
-}
-
-/// Makes otadata select the running slot for certain.
-async fn pin<F: Flash>(layout: &Layout, flash: &mut F) -> Result<(), Failure> {
-    let entries = layout.read_otadata(flash).await?;
-    let active = otadata::active(&entries);
-    // Each switch counts up; shortly before the end, the count starts anew.
-    let last = u32::MAX - 8;
-    let is_full = entries
-        .iter()
-        .any(|e| e.has_right_crc() && e.sequence > last);
-    let Some(slot) = layout.running.ota() else {
-        if is_full {
-            for n in 0..2 {
-                let erased = flash.erase(layout.otadata_offset(n)).await;
-                erased.map_err(|_| FLASH)?;
-            }
-            return Ok(());
-        }
-        // Without a selectable entry the bootloader starts the factory app.
-        for (n, entry) in entries.iter().enumerate() {
-            if entry.is_selectable() {
-                let aborted = Entry {
-                    state: ImageState::Aborted,
-                    ..*entry
-                };
-                write_entry(flash, layout.otadata_offset(n), &aborted).await?;
-            }
-        }
-        return Ok(());
-    };
-    if is_full {
-        // The entry that counts goes last: until then it does, and then the new one.
-        let n = active.unwrap_or(1);
-        for (n, state) in [(1 - n, ImageState::Valid), (n, ImageState::Aborted)] {
-            let entry = Entry::new(slot + 1, state);
-            write_entry(flash, layout.otadata_offset(n), &entry).await?;
-        }
-        return Ok(());
-    }
-    if let Some(n) = layout.running_entry(&entries)
-        && entries[n].state == ImageState::Valid
-    {
-        return Ok(());
-    }
-    if let Some(n) = active {
-        let own = entries[1 - n];
-        if own.is_selectable() && own.slot(2) == Some(slot) && own.state == ImageState::Valid {
-            // The own entry counts as soon as the other one goes. Not the other way round: a bootloader
-            // with rollback gives a *pending* entry up, and would find none.
-            let aborted = Entry::new(entries[n].sequence, ImageState::Aborted);
-            return write_entry(flash, layout.otadata_offset(n), &aborted).await;
-        }
-    }
-    let sequence = otadata::next_sequence(&entries, slot, 2).ok_or(FLASH)?;
-    // Never over the active entry: until the new one is whole, the old one counts.
-    let n = active.map_or(0, |n| 1 - n);
-    let entry = Entry::new(sequence, ImageState::Valid);
-    write_entry(flash, layout.otadata_offset(n), &entry).await
 }
 
 impl<'a, 'e> Opened<'a, 'e> {
@@ -574,66 +346,4 @@ impl Committed<'_, '_> {
         write_entry(flash, layout.otadata_offset(n), &entry).await?;
         Ok(Switched { slot: *target })
     }
-}
-
-/// Hashes `size` bytes of an app partition and checks that they are an image.
-async fn read_app<F: Flash>(
-    flash: &mut F,
-    offset: u32,
-    size: u32,
-    buffers: &mut Buffers,
-) -> Result<(Digest, Result<image::Checked, image::ImageError>), Failure> {
-    let mut hasher = Hasher::new();
-    let mut checker = image::Checker::new();
-    let mut verdict = Ok(0);
-    let mut at = 0;
-    while at < size {
-        let n = (size - at).min(CHUNK_SIZE as u32) as usize;
-        let buf = &mut buffers.chunks[0][..n];
-        flash.read(offset + at, buf).await.map_err(|_| FLASH)?;
-        hasher.update(buf);
-        verdict = verdict.and_then(|_| checker.update(buf));
-        at += n as u32;
-    }
-    Ok((hasher.finish(), verdict.and_then(|_| checker.finish())))
-}
-
-/// Digest and size of the image that starts at `offset`, at most `limit` bytes; `None` when there
-/// is no whole image.
-pub async fn app_digest<F: Flash>(
-    flash: &mut F,
-    offset: u32,
-    limit: u32,
-    buffers: &mut Buffers,
-) -> Result<Option<(Digest, u32)>, Failure> {
-    let mut hasher = Hasher::new();
-    let mut checker = image::Checker::new();
-    let mut at = 0;
-    while at < limit && !checker.is_done() {
-        let n = (limit - at).min(CHUNK_SIZE as u32) as usize;
-        let buf = &mut buffers.chunks[0][..n];
-        flash.read(offset + at, buf).await.map_err(|_| FLASH)?;
-        let Ok(used) = checker.update(buf) else {
-            return Ok(None);
-        };
-        hasher.update(&buf[..used]);
-        at += used as u32;
-    }
-    let digest = hasher.finish();
-    Ok(checker.finish().ok().map(|image| (digest, image.len)))
-}
-
-/// Digest of the canonical tar of a folder.
-pub async fn read_files<S: Files>(
-    files: &mut S,
-    root: Path,
-    buffers: &mut Buffers,
-) -> Result<Digest, Failure> {
-    let mut cursor = Cursor::new(root);
-    let mut hasher = Hasher::new();
-    while !cursor.is_done() {
-        let n = cursor.fill(files, &mut buffers.chunks[0]).await?;
-        hasher.update(&buffers.chunks[0][..n]);
-    }
-    Ok(hasher.finish())
 }
