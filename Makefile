@@ -10,7 +10,7 @@ APP := $(TARGET)/debug/airlift-desktop
 CLI := $(TARGET)/debug/airlift
 
 .PHONY: help run demo test test-kill check bench prove fuzz screenshots firmware build \
-	setup setup-test ui test-rust test-ui test-window test-firmware test-mutants test-fuzz
+	setup setup-test ui test-rust test-ui test-window test-firmware test-mutants test-mutants-sample test-fuzz
 
 help:
 	@echo "make run          open the app with two virtual devices (no display: make demo)"
@@ -56,7 +56,7 @@ demo:
 	@scripts/setup.sh base
 	cargo run --locked --quiet -p airlift-cli -- demo
 
-test: setup-test check test-ui test-rust test-fuzz test-window test-firmware
+test: setup-test check test-ui test-rust test-mutants-sample test-fuzz test-window test-firmware
 	@echo "All tests passed."
 
 check: ui
@@ -74,6 +74,12 @@ test-window: ui
 
 test-firmware:
 	@scripts/test-firmware.sh
+
+# The four bugs that the prover must find, and every tenth defence against an attack.
+test-mutants-sample:
+	@tests/mutants/run.py --from prover --only switch-before-check --only wrong-slot-is-erased \
+		--only sequence-before-confirm --only version-before-unpack
+	@tests/mutants/run.py --from adversary --sample 1/10
 
 # A share of them: make test-mutants MUTANTS='--from adversary --sample 1/10'
 test-mutants:

@@ -25,6 +25,7 @@ else
         "$target/firmware/board-wifi.bin"
     ESPTOOL=$esptool firmware/boards/emulate/run.sh
 fi
+scripts/size.sh
 .venv/bin/python tests/interop/image_info.py --esptool "$esptool" \
     --break-into "$(mktemp -d)" tests/fixtures >/dev/null
 echo "esptool agrees about the committed images and their broken copies"
