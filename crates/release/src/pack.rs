@@ -175,9 +175,9 @@ pub fn pack(options: PackOptions<'_>) -> Result<Packed, Error> {
         .transpose()?;
     let mut state = |kind, carried: bool| match options.base {
         _ if carried => PartState::Any,
-        None if kind == PartKind::Files && options.running_files.is_some() => {
-            options.running_files.map_or(PartState::Any, PartState::Running)
-        }
+        None if kind == PartKind::Files && options.running_files.is_some() => options
+            .running_files
+            .map_or(PartState::Any, PartState::Running),
         None => {
             warnings.push(Warning::LeftAsItIs(kind));
             PartState::Any
