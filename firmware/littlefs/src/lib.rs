@@ -56,7 +56,7 @@
 //!
 //! littlefs is copy on write: after a cut at any operation the last [`sync`](FileSystem::sync)ed
 //! content of every file is there. That takes cells for granted that read the same each time; what a cut
-//! leaves need not, so call [`settle`] before mounting. What is appended is not visible, also not to
+//! leaves need not, so call [`settle()`] before mounting. What is appended is not visible, also not to
 //! [`read_at`](FileSystem::read_at), before `sync` or `close`.
 //!
 //! # Non-goals

@@ -6,7 +6,7 @@
 //!
 //! | Step | What it does to flash | What a power cut leaves |
 //! | --- | --- | --- |
-//! | [`accept`] | nothing | the running slot |
+//! | [`accept()`] | nothing | the running slot |
 //! | [`Accepted::open`] | pins otadata to the running slot, erases the target's envelope | the running slot; the target is not whole |
 //! | [`Opened::fill`] | writes the target's partition and folder | the same; what is written is found again by its hashes |
 //! | [`Written::check`] | nothing: reads all of it again | the same |
@@ -59,7 +59,7 @@ pub struct Wishes {
     pub retry: bool,
 }
 
-/// A verified release that fits this device. Only [`accept`] makes one.
+/// A verified release that fits this device. Only [`accept()`] makes one.
 pub struct Accepted<'e> {
     verified: Verified<'e>,
     manifest: Manifest<'e>,
