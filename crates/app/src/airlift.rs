@@ -279,6 +279,7 @@ impl Airlift {
             server: shared.server.view(),
             settings: shared.settings(),
             virtual_devices: shared.virtual_devices.are_running(),
+            usb_ports: Vec::new(),
             notices: shared.notices.clone(),
         })
     }

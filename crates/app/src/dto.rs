@@ -8,6 +8,14 @@ use ts_rs::TS;
 
 use crate::Secret;
 
+mod usb;
+
+pub use usb::{
+    Diagnosis, Finding, FlashPart, FlashPlan, FlashRegion, FlashRequest, FlashSource, FlashStep,
+    PlanChoice, RegionHealth, UsbActivity, UsbBackup, UsbBoard, UsbEnd, UsbJob, UsbJobKind,
+    UsbLogLine, UsbPhase, UsbPort, UsbRecord, Verdict, WifiCredentials,
+};
+
 /// Where the TypeScript of these types is committed, from `crates/app/bindings`. A file a type: so a
 /// run of some of the tests rewrites some of the files and never half of one.
 const BINDINGS: &str = "../../../ui/src/bindings/";
@@ -47,6 +55,8 @@ pub struct Snapshot {
     pub settings: Settings,
     /// Whether virtual devices of this app are running.
     pub virtual_devices: bool,
+    /// Serial ports.
+    pub usb_ports: Vec<UsbPort>,
     /// What was found damaged at the start, and what became of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[ts(as = "Option<Vec<ErrorInfo>>", optional)]
@@ -465,6 +475,18 @@ pub enum Event {
     Settings(Settings),
     /// Virtual devices of this app were started or stopped.
     VirtualDevices(bool),
+    /// A serial port appeared or changed; at most ten times a second while a job runs.
+    UsbPort(UsbPort),
+    /// A serial port is gone and nothing runs on it.
+    UsbPortGone(String),
+    /// Lines of a board's log.
+    #[serde(rename_all = "camelCase")]
+    UsbLog {
+        /// Port.
+        port: String,
+        /// New lines.
+        lines: Vec<UsbLogLine>,
+    },
 }
 
 /// A key.

@@ -7,6 +7,8 @@ import type { RefusedChunk } from "./RefusedChunk";
 import type { Release } from "./Release";
 import type { Server } from "./Server";
 import type { Settings } from "./Settings";
+import type { UsbLogLine } from "./UsbLogLine";
+import type { UsbPort } from "./UsbPort";
 
 /**
  * What the app tells the window, in order, each with the next `seq`.
@@ -23,4 +25,12 @@ runs: Array<ChunkRun>,
 /**
  * Newly refused chunks.
  */
-refused: Array<RefusedChunk>, } } | { "kind": "keys", "data": Array<Key> } | { "kind": "server", "data": Server } | { "kind": "settings", "data": Settings } | { "kind": "virtualDevices", "data": boolean };
+refused: Array<RefusedChunk>, } } | { "kind": "keys", "data": Array<Key> } | { "kind": "server", "data": Server } | { "kind": "settings", "data": Settings } | { "kind": "virtualDevices", "data": boolean } | { "kind": "usbPort", "data": UsbPort } | { "kind": "usbPortGone", "data": string } | { "kind": "usbLog", "data": { 
+/**
+ * Port.
+ */
+port: string, 
+/**
+ * New lines.
+ */
+lines: Array<UsbLogLine>, } };

@@ -6,6 +6,7 @@ import type { Key } from "./Key";
 import type { Release } from "./Release";
 import type { Server } from "./Server";
 import type { Settings } from "./Settings";
+import type { UsbPort } from "./UsbPort";
 
 /**
  * Everything the window needs at start or after a reload.
@@ -43,6 +44,10 @@ settings: Settings,
  * Whether virtual devices of this app are running.
  */
 virtualDevices: boolean, 
+/**
+ * Serial ports.
+ */
+usbPorts: Array<UsbPort>, 
 /**
  * What was found damaged at the start, and what became of it.
  */
