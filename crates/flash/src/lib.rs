@@ -2,6 +2,8 @@
 //!
 //! | Module | What it does |
 //! | --- | --- |
+//! | [`diagnosis`] | what is in it, what is wrong with it, what it will do |
+//! | [`plan`] | how to mend it: the smallest steps that work |
 //! | [`read`] | how flash is read, wherever it is |
 //! | [`write`] | what is to be written to flash |
 //!
@@ -9,8 +11,12 @@
 //! (`airlift-virtual-device`).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+pub mod diagnosis;
+pub mod plan;
 pub mod read;
 pub mod write;
 
+pub use diagnosis::{Depth, Diagnosis, Known, diagnose};
+pub use plan::{How, Plan, repair};
 pub use read::{ReadError, ReadFlash};
 pub use write::{Segment, SegmentError};

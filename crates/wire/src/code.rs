@@ -122,6 +122,8 @@ codes! {
     NoSuchJob = "no_such_job", "Look at the list of jobs.";
     /// The chunk server cannot listen.
     CannotListen = "cannot_listen", "Close the program that uses the port, or choose another port in Settings.";
+    /// Nothing that is known here mends the board.
+    NoRepair = "no_repair", "Add a release for this product and chip to the library, then diagnose the board again.";
     /// A fault in Airlift itself.
     Internal = "internal", "Please report this with the log.";
 }
