@@ -124,6 +124,34 @@ codes! {
     CannotListen = "cannot_listen", "Close the program that uses the port, or choose another port in Settings.";
     /// Nothing that is known here mends the board.
     NoRepair = "no_repair", "Add a release for this product and chip to the library, then diagnose the board again.";
+    /// Another program has the serial port open.
+    PortBusy = "port_busy", "Close the other program that uses the port, such as a serial monitor, and try again.";
+    /// This user may not open the serial port.
+    PortDenied = "port_denied", "On Linux, install Airlift's udev rule or join the group of the port (often dialout), then plug the board in again.";
+    /// There is no such serial port.
+    NoSuchPort = "no_such_port", "Look at airlift usb list; use a cable that carries data, and on Windows install the adapter's driver.";
+    /// No board is connected on the port.
+    NotConnected = "not_connected", "Connect the board first.";
+    /// No loader answers on the serial port.
+    NoAnswer = "no_answer", "Hold BOOT, press RESET, then let BOOT go, and try again.";
+    /// The board stopped making sense in the middle of something.
+    LinkLost = "link_lost", "Try again with another cable, without a hub, or at a lower speed.";
+    /// The board was unplugged.
+    Unplugged = "unplugged", "Plug the board in again.";
+    /// The board is not the one that the plan was made for.
+    WrongBoard = "wrong_board", "Connect the board again and look at a new plan.";
+    /// The plan is not for what is in the flash now, or another one was made since.
+    PlanStale = "plan_stale", "Look at the board again and make a new plan.";
+    /// The board's fuses forbid what was asked for.
+    Secured = "secured", "This board takes signed or encrypted flash only; use the tools and keys of whoever locked it.";
+    /// The flash cannot be read.
+    FlashUnreadable = "flash_unreadable", "Try again at a lower speed; if it stays, the flash or its wiring is damaged.";
+    /// What was read back is not what was written.
+    VerifyFailed = "verify_failed", "Try again with another cable; if it stays, the flash is worn or damaged.";
+    /// A sector does not take what is written to it.
+    BadFlash = "bad_flash", "The board's flash is worn or damaged; replace the board.";
+    /// There is no such backup.
+    NoSuchBackup = "no_such_backup", "Look at airlift usb backups.";
     /// A fault in Airlift itself.
     Internal = "internal", "Please report this with the log.";
 }
