@@ -6,12 +6,22 @@ use airlift_updater::path;
 use airlift_updater::platform::{DirEntry, Files, FilesError};
 use airlift_wire::limits::{MAX_PATH, SECTOR_SIZE};
 use airlift_wire::partition::Partition;
-use embassy_futures::yield_now;
+
+#[cfg(feature = "rtos")]
+use crate::thread::run as apart;
+
+/// Without threads, everybody waits.
+#[cfg(not(feature = "rtos"))]
+async fn apart<T>(work: impl FnOnce() -> T) -> T {
+    let result = work();
+    embassy_futures::yield_now().await;
+    result
+}
 
 /// [`Files`] over the littlefs in a partition.
 ///
-/// A call of littlefs blocks the executor while it lasts, a few erases at most; after each one
-/// everybody else gets a turn. A partition that does not mount is there, but broken: the updater
+/// A call of littlefs cannot give way, and may erase several blocks: it runs in a thread below the
+/// executor's, which goes on meanwhile, but for the flash operations themselves. A partition that does not mount is there, but broken: the updater
 /// still starts and says so.
 pub struct BoardFiles(Option<FileSystem<'static, Blocks>>);
 
@@ -45,9 +55,8 @@ impl BoardFiles {
         &mut self,
         operation: impl FnOnce(&mut FileSystem<'static, Blocks>) -> Result<T, Error>,
     ) -> Result<T, FilesError> {
-        let result = operation(self.0.as_mut().ok_or(FilesError::Broken)?);
-        yield_now().await;
-        result.map_err(|error| match error {
+        let fs = self.0.as_mut().ok_or(FilesError::Broken)?;
+        apart(|| operation(fs)).await.map_err(|error| match error {
             Error::NoEntry => FilesError::NotFound,
             Error::NoSpace | Error::TooLarge => FilesError::NoSpace,
             Error::NameTooLong | Error::Invalid => FilesError::BadName,

@@ -7,6 +7,7 @@ use airlift_wire::ErrorCode;
 use airlift_wire::limits::SECTOR_SIZE;
 use airlift_wire::partition::Partition;
 use core::cell::RefCell;
+use critical_section::Mutex;
 use embassy_futures::yield_now;
 use esp_storage::FlashStorage;
 
@@ -18,21 +19,22 @@ const UNREADABLE: Failure = Failure::new(
     "the flash does not answer as it should",
 );
 
-/// The whole flash. Copies are the same flash; all of them live on one executor.
+/// The whole flash. Copies are the same flash, for any thread: each operation of the driver is a
+/// critical section of its own, and the flash cannot be read from while it lasts anyway.
 #[derive(Clone, Copy)]
-pub struct BoardFlash(&'static RefCell<FlashStorage<'static>>);
+pub struct BoardFlash(&'static Mutex<RefCell<FlashStorage<'static>>>);
 
 #[repr(align(4))]
 struct Bounce([u8; BOUNCE]);
 
 impl BoardFlash {
-    pub(crate) fn new(storage: &'static RefCell<FlashStorage<'static>>) -> Self {
+    pub(crate) fn new(storage: &'static Mutex<RefCell<FlashStorage<'static>>>) -> Self {
         Self(storage)
     }
 
     /// Bytes of the flash, as its chip says.
     pub fn size(self) -> u32 {
-        u32::try_from(self.0.borrow().capacity()).unwrap_or(u32::MAX)
+        u32::try_from(self.with(|flash| flash.capacity())).unwrap_or(u32::MAX)
     }
 
     /// Reads the partition table and the like, before there is an executor.
@@ -42,16 +44,15 @@ impl BoardFlash {
 
     /// Lets `f` use the driver itself.
     pub(crate) fn with<T>(self, f: impl FnOnce(&mut FlashStorage<'static>) -> T) -> T {
-        f(&mut self.0.borrow_mut())
+        critical_section::with(|cs| f(&mut self.0.borrow_ref_mut(cs)))
     }
 
     /// Reads any bytes. The driver takes whole words into aligned memory, and would put a whole
     /// sector on the stack for anything else.
     fn read_now(self, offset: u32, buf: &mut [u8]) -> Result<(), FlashError> {
         let fail = |_| FlashError { offset };
-        let mut flash = self.0.borrow_mut();
         if offset.is_multiple_of(4) && buf.len().is_multiple_of(4) && is_aligned(buf) {
-            return flash.read_nor(offset, buf).map_err(fail);
+            return self.with(|flash| flash.read_nor(offset, buf)).map_err(fail);
         }
         let mut bounce = Bounce([0; BOUNCE]);
         let (mut at, mut rest) = (offset, buf);
@@ -59,8 +60,7 @@ impl BoardFlash {
             let skip = (at % 4) as usize;
             let n = rest.len().min(BOUNCE - skip);
             let words = (skip + n).next_multiple_of(4);
-            flash
-                .read_nor(at - skip as u32, &mut bounce.0[..words])
+            self.with(|flash| flash.read_nor(at - skip as u32, &mut bounce.0[..words]))
                 .map_err(fail)?;
             let (now, later) = rest.split_at_mut(n);
             now.copy_from_slice(&bounce.0[skip..skip + n]);
@@ -72,16 +72,16 @@ impl BoardFlash {
 
     fn write_now(self, offset: u32, data: &[u8]) -> Result<(), FlashError> {
         let fail = |_| FlashError { offset };
-        let mut flash = self.0.borrow_mut();
         if is_aligned(data) {
-            return flash.write_nor(offset, data).map_err(fail);
+            return self
+                .with(|flash| flash.write_nor(offset, data))
+                .map_err(fail);
         }
         let mut bounce = Bounce([0xFF; BOUNCE]);
         let mut at = offset;
         for piece in data.chunks(BOUNCE) {
             bounce.0[..piece.len()].copy_from_slice(piece);
-            flash
-                .write_nor(at, &bounce.0[..piece.len()])
+            self.with(|flash| flash.write_nor(at, &bounce.0[..piece.len()]))
                 .map_err(fail)?;
             at += piece.len() as u32;
         }
@@ -90,9 +90,7 @@ impl BoardFlash {
 
     fn erase_now(self, offset: u32) -> Result<(), FlashError> {
         let end = offset + SECTOR_SIZE as u32;
-        self.0
-            .borrow_mut()
-            .erase(offset, end)
+        self.with(|flash| flash.erase(offset, end))
             .map_err(|_| FlashError { offset })
     }
 }

@@ -10,6 +10,8 @@
 //! | [`Airlift`] | the boot guard, then the updater with its API |
 //! | `flash`, `files`, `net`, `clock` | the updater's traits, over esp-storage, littlefs and embassy-net |
 //! | `server`, `mdns` | the API on port 80, and its announcement |
+//! | `thread` | keeps littlefs off the network's path |
+//! | `log`, `console` | what `log::info!` says: kept for `GET /v1/log`, on the UART and on USB |
 //! | `watchdog`, `reset` | what ends a trial that hangs, and how the next start knows |
 //! | [`Settings`], `usb`, `wifi` | the network: kept, set over USB, joined |
 //! | [`memory`] | how much is left |
@@ -20,6 +22,7 @@
 #![allow(async_fn_in_trait)] // one executor runs all of it; no future needs `Send`
 
 mod clock;
+mod console;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 mod files;
@@ -34,6 +37,8 @@ mod server;
 mod settings;
 mod start;
 pub mod status;
+#[cfg(feature = "rtos")]
+mod thread;
 #[cfg(feature = "wifi")]
 pub mod usb;
 mod watchdog;
@@ -44,6 +49,7 @@ pub use airlift_updater::device::Verdict;
 pub use airlift_updater::{Failure, SlotId};
 pub use airlift_wire::state::{Cause, Text};
 pub use clock::{BoardClock, BoardRandom};
+pub use console::Console;
 pub use files::BoardFiles;
 pub use flash::BoardFlash;
 pub use net::{BoardNet, Outgoing};

@@ -1,5 +1,6 @@
 //! The log: on the console, and the last lines of it for whoever asks over the network.
 
+use crate::console;
 use core::cell::RefCell;
 use core::fmt::Write;
 use critical_section::Mutex;
@@ -72,10 +73,20 @@ impl Log for Logger {
     fn log(&self, record: &Record<'_>) {
         let ms = crate::clock::uptime().as_millis();
         let (level, text) = (record.level(), record.args());
-        esp_println::println!("{ms:>8} {level:<5} {text}");
-        critical_section::with(|cs| {
-            let _never_fails = writeln!(self.0.borrow_ref_mut(cs), "{ms} {level} {text}");
+        let (mut at, end) = critical_section::with(|cs| {
+            let mut ring = self.0.borrow_ref_mut(cs);
+            let start = ring.total;
+            let _never_fails = writeln!(ring, "{ms} {level} {text}");
+            (start, ring.total)
         });
+        // The console is slow: it gets the line from the ring, and interrupts are on meanwhile.
+        let mut piece = [0; 64];
+        while at < end {
+            let (start, n) = self.read(at, &mut piece);
+            let n = n.min(end.saturating_sub(start) as usize);
+            console::write(&piece[..n]);
+            at = start + n.max(1) as u64;
+        }
     }
 
     fn flush(&self) {}

@@ -18,6 +18,8 @@ use static_cell::StaticCell;
 
 #[cfg(feature = "emulator")]
 use airlift_esp::emulator::OpenEth;
+#[cfg(feature = "rtos")]
+use esp_hal::timer::systimer::SystemTimer;
 #[cfg(feature = "wifi")]
 use {
     airlift_esp::usb::Firmware,
@@ -25,7 +27,6 @@ use {
     airlift_esp::{Settings, Text},
     esp_hal::clock::CpuClock,
     esp_hal::peripherals::USB_DEVICE,
-    esp_hal::timer::systimer::SystemTimer,
     esp_radio::wifi::Interface,
 };
 
@@ -96,17 +97,45 @@ async fn provision(
     airlift_esp::usb::provision(usb, settings, stack, firmware, id.as_str()).await
 }
 
-#[cfg(feature = "emulator")]
+#[cfg(all(feature = "emulator", feature = "rtos"))]
+#[esp_rtos::main]
+async fn main(spawner: Spawner) -> ! {
+    let peripherals = esp_hal::init(esp_hal::Config::default());
+    let airlift = start(peripherals.FLASH, peripherals.TIMG1, peripherals.RTC_TIMER);
+    esp_alloc::heap_allocator!(size: 16 * 1024);
+    esp_rtos::start_with_idle_hook(
+        SystemTimer::new(peripherals.SYSTIMER).alarm0,
+        peripherals.FROM_CPU_INTR0,
+        airlift_esp::emulator::idle,
+    );
+    let led = Output::new(peripherals.GPIO8, Level::High, OutputConfig::default());
+    emulated(spawner, airlift, led);
+    // Every allocation since the start: an update must not add to it.
+    let mut seen = 0;
+    loop {
+        let stats = esp_alloc::HEAP.stats();
+        if stats.total_allocated != seen {
+            seen = stats.total_allocated;
+            log::info!("heap: {seen} bytes were allocated since the start");
+        }
+        Timer::after_millis(100).await;
+    }
+}
+
+#[cfg(all(feature = "emulator", not(feature = "rtos")))]
 #[esp_hal::main]
 fn main() -> ! {
     let peripherals = esp_hal::init(esp_hal::Config::default());
     let airlift = start(peripherals.FLASH, peripherals.TIMG1, peripherals.RTC_TIMER);
     let led = Output::new(peripherals.GPIO8, Level::High, OutputConfig::default());
-    airlift_esp::emulator::run(|spawner| {
-        let interface = OpenEth::start([2, 0, 0, 0xC3, 0, 1]).unwrap_or_else(|| unreachable!());
-        spawner.spawn(poll().unwrap());
-        run(spawner, airlift, interface, led);
-    })
+    airlift_esp::emulator::run(|spawner| emulated(spawner, airlift, led))
+}
+
+#[cfg(feature = "emulator")]
+fn emulated(spawner: Spawner, airlift: Airlift, led: Output<'static>) {
+    let interface = OpenEth::start([2, 0, 0, 0xC3, 0, 1]).unwrap_or_else(|| unreachable!());
+    spawner.spawn(poll().unwrap());
+    run(spawner, airlift, interface, led);
 }
 
 /// The boot guard, before anything else that may fail.

@@ -124,6 +124,8 @@ impl Airlift {
             watchdog,
             buffers,
         } = self;
+        #[cfg(feature = "rtos")]
+        crate::thread::start();
         let board = server::Board { reset: cause };
         let watchdog = RefCell::new(watchdog);
         let device: &'static Device = DEVICE.init_with(Device::new);
@@ -196,20 +198,16 @@ async fn keep_fed(watchdog: &RefCell<Watchdog>) -> ! {
 
 /// Feeds the watchdog while the executor runs, but for a trial, and notes how deep the stack went.
 async fn feed(watchdog: &RefCell<Watchdog>, device: &Device) -> ! {
-    let mut least = u32::MAX;
+    let mut deepest = memory::StackUse::default();
     loop {
         if !watchdog.borrow().on_trial() {
             watchdog.borrow_mut().feed();
         }
         status::set_updating(device.is_updating());
-        let untouched = memory::untouched_stack();
-        if untouched < least {
-            let size = memory::stack_size();
-            log::info!(
-                "stack: {} of {size} bytes were used at most",
-                size - untouched
-            );
-            least = untouched;
+        let used = memory::stack_use();
+        if used != deepest {
+            log::info!("stack: {used}");
+            deepest = used;
         }
         Timer::after(FEED).await;
     }

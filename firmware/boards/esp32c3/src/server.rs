@@ -4,7 +4,7 @@ use crate::clock::BoardClock;
 use crate::log::LOGGER;
 use crate::net::Incoming;
 use crate::{memory, status};
-use airlift_updater::device::{Device, Vitals};
+use airlift_updater::device::{Device, MAX_WATCHERS, Vitals};
 use airlift_updater::platform::{Clock, within};
 use airlift_wire::state::Cause;
 use core::net::SocketAddr;
@@ -13,9 +13,13 @@ use embassy_time::Duration;
 
 /// Port of the API.
 pub const PORT: u16 = 80;
-/// Connections that are answered at once: an update that is watched, and others that ask for the
+/// Connections that are answered at once: those that watch an update, and others that ask for the
 /// status or cancel it.
 pub(crate) const CONNECTIONS: usize = 4;
+const _: () = assert!(
+    CONNECTIONS > MAX_WATCHERS,
+    "watchers leave nobody room to cancel"
+);
 /// How long the other side may be silent while something is sent to it.
 const TIMEOUT: Duration = Duration::from_secs(20);
 const KEEP_ALIVE: Duration = Duration::from_secs(5);

@@ -14,6 +14,7 @@ use airlift_wire::partition::{TABLE_LEN, TABLE_OFFSET, Table};
 use airlift_wire::state::{Cause, Text};
 use core::cell::RefCell;
 use core::fmt::Write as _;
+use critical_section::Mutex;
 use embassy_futures::block_on;
 use esp_bootloader_esp_idf::partitions::read_partition_table;
 use esp_hal::efuse;
@@ -48,7 +49,7 @@ pub struct Airlift {
     pub(crate) buffers: &'static mut Buffers,
 }
 
-static FLASH_STORAGE: StaticCell<RefCell<FlashStorage<'static>>> = StaticCell::new();
+static FLASH_STORAGE: StaticCell<Mutex<RefCell<FlashStorage<'static>>>> = StaticCell::new();
 static BUFFERS: ConstStaticCell<Buffers> = ConstStaticCell::new(Buffers::new());
 
 impl Airlift {
@@ -68,7 +69,8 @@ impl Airlift {
         LOGGER.install();
         let cause = reset::cause();
         let mut watchdog = Watchdog::start(hardware.watchdog, hardware.rtc);
-        let storage = FLASH_STORAGE.init(RefCell::new(FlashStorage::new(hardware.flash)));
+        let storage = FlashStorage::new(hardware.flash);
+        let storage = FLASH_STORAGE.init(Mutex::new(RefCell::new(storage)));
         let mut flash = BoardFlash::new(storage);
         let buffers = BUFFERS.take();
         let scratch = buffers.chunks.as_flattened_mut();

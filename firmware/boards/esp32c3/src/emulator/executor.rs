@@ -1,5 +1,6 @@
 //! An executor and a clock that need no interrupts.
 
+use super::IDLE_TURNS;
 use core::cell::RefCell;
 use core::task::Waker;
 use critical_section::Mutex;
@@ -8,10 +9,6 @@ use embassy_time_driver::Driver;
 use embassy_time_queue_utils::Queue;
 use esp_hal::time::Instant;
 use static_cell::StaticCell;
-
-/// Turns of the loop that the emulator's other thread gets when there is nothing to do: each look at
-/// the clock takes a lock that the devices need too.
-const IDLE_TURNS: u32 = 4_000;
 
 struct Timers(Mutex<RefCell<Queue>>);
 
