@@ -9,6 +9,7 @@
 //!   run/PROCESS.lock          held by each running Airlift: tells its jobs from orphans
 //!   run/{database,…}          held while something is done that one process at a time may do
 //!   virtual-devices/          flash files of the virtual devices of the window
+//!   backups/                  flash that was overwritten over USB, 0600: it may hold credentials
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -49,8 +50,10 @@ impl Home {
         for dir in [home.releases(), home.trusted(), home.run()] {
             fs::create_dir_all(&dir).map_err(|e| Error::io(&dir, e))?;
         }
-        private_dir(&home.keys())?;
-        for dir in [home.releases(), home.trusted(), home.keys()] {
+        for dir in [home.keys(), home.backups()] {
+            private_dir(&dir)?;
+        }
+        for dir in [home.releases(), home.trusted(), home.keys(), home.backups()] {
             write::sweep(&dir);
         }
         Ok(home)
@@ -110,6 +113,11 @@ impl Home {
         self.root.join("run")
     }
 
+    /// Flash that was overwritten over USB.
+    pub fn backups(&self) -> PathBuf {
+        self.root.join("backups")
+    }
+
     /// Flash files of the window's virtual devices.
     pub fn virtual_devices(&self) -> PathBuf {
         self.root.join("virtual-devices")
@@ -132,7 +140,7 @@ fn private_dir(dir: &Path) -> Result<(), Error> {
         permissions.set_mode(permissions.mode() & !0o077);
         if let Err(e) = fs::set_permissions(dir, permissions) {
             // On a disk without permissions, or in a folder of somebody else's, keys still sign.
-            tracing::warn!(dir = %dir.display(), "others can look into the folder of keys: {e}");
+            tracing::warn!(dir = %dir.display(), "others can look into it: {e}");
         }
     }
     Ok(())
@@ -299,14 +307,23 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn the_key_folder_is_for_its_owner_only() {
+    fn the_folders_of_keys_and_backups_are_for_their_owner_only() {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let home = Home::open(&dir.path().join("deep/home")).unwrap();
-        let mode = |home: &Home| fs::metadata(home.keys()).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&home), 0o700);
-        fs::set_permissions(home.keys(), fs::Permissions::from_mode(0o755)).unwrap();
-        let again = Home::open(home.root()).unwrap();
-        assert_eq!(mode(&again), 0o700, "one that was open is closed");
+        let private = [home.keys(), home.backups()];
+        let modes = || private.each_ref().map(|dir| mode(dir));
+        assert_eq!(modes(), [0o700; 2]);
+        for dir in &private {
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        Home::open(home.root()).unwrap();
+        assert_eq!(modes(), [0o700; 2], "one that was open is closed");
+    }
+
+    #[cfg(unix)]
+    fn mode(dir: &Path) -> u32 {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::metadata(dir).unwrap().permissions().mode() & 0o777
     }
 }

@@ -25,7 +25,7 @@ pub(crate) mod driver;
 pub mod line;
 pub mod map;
 pub mod preflight;
-mod rate;
+pub(crate) mod rate;
 mod sentence;
 mod transitions;
 mod view;

@@ -10,6 +10,7 @@
 //! | [`library`], [`keys`] | releases and keys, as files |
 //! | [`store`] | jobs, history, remembered devices and settings, in SQLite |
 //! | [`job`] | one device's update to one release, as a state machine without I/O |
+//! | `usb` | boards on serial ports: what is known of each, and what is done to it |
 //! | [`events`] | numbered events for whoever listens |
 //!
 //! Non-goals: formats (`wire`), making and opening releases (`release`), serving them (`serve`),
@@ -18,6 +19,7 @@
 
 mod airlift;
 pub mod clock;
+mod csv;
 pub mod demo;
 pub mod devices;
 mod draft;
@@ -36,6 +38,7 @@ mod secret;
 pub mod server;
 mod simulate;
 pub mod store;
+mod usb;
 
 pub use airlift::{Airlift, Build, NewKeys, Options, RawLine, UPDATES_AT_ONCE, Uses, created};
 pub use error::Error;

@@ -19,12 +19,15 @@ use crate::home::Home;
 mod devices;
 mod jobs;
 mod mend;
+mod usb;
 
 pub use jobs::{HISTORY_ROWS, Unfinished, end_name};
 pub use mend::Mended;
+pub use usb::USB_RECORDS;
 
 /// Changes of the tables, oldest first; `user_version` counts those that were made.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE jobs (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         device TEXT NOT NULL,
@@ -54,7 +57,25 @@ const MIGRATIONS: &[&str] = &["
         last_seen REAL
     ) STRICT;
     CREATE TABLE settings (only INTEGER PRIMARY KEY CHECK (only = 1), value TEXT NOT NULL) STRICT;
-"];
+",
+    "
+    CREATE TABLE usb_records (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        time REAL NOT NULL,             -- when it ended
+        port TEXT NOT NULL,
+        serial_number TEXT,
+        chip TEXT NOT NULL,
+        mac TEXT,
+        label TEXT,
+        kind TEXT NOT NULL,             -- repair, flash, restore
+        what TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        end TEXT NOT NULL,              -- done, failed, cancelled
+        code TEXT
+    ) STRICT;
+    CREATE TABLE usb_labels (mac TEXT PRIMARY KEY, label TEXT NOT NULL) STRICT;
+",
+];
 
 /// How long a statement waits for another process.
 const BUSY: Duration = Duration::from_secs(10);

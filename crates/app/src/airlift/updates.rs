@@ -8,6 +8,7 @@ use airlift_wire::ErrorCode;
 
 use super::{Airlift, device_id, lock};
 use crate::Error;
+use crate::csv;
 use crate::dto::{Device, Event, HistoryRow, Job, JobDetail, Release, Settings};
 use crate::home::{Instance, write_atomically};
 use crate::job::JobState;
@@ -400,42 +401,25 @@ fn csv(rows: &[HistoryRow]) -> String {
     );
     for row in rows {
         let ended = row.ended.map(|t| format!("{t:.0}")).unwrap_or_default();
-        let fields = [
-            row.job.to_string(),
-            row.device.clone(),
-            row.device_name.clone(),
-            row.product.clone(),
-            row.from_version.clone().unwrap_or_default(),
-            row.to_version.clone(),
-            row.release.clone(),
-            format!("{:.0}", row.started),
-            ended,
-            row.end.map(end_name).unwrap_or_default().to_owned(),
-            row.code.clone().unwrap_or_default(),
-            row.kept.to_string(),
-            row.fetched.to_string(),
-            row.refused.to_string(),
-            row.summary.clone(),
-        ];
-        let fields: Vec<String> = fields.iter().map(|f| csv_field(f)).collect();
-        text.push_str(&fields.join(","));
-        text.push_str("\r\n");
+        text.push_str(&csv::line(&[
+            &row.job.to_string(),
+            &row.device,
+            &row.device_name,
+            &row.product,
+            row.from_version.as_deref().unwrap_or_default(),
+            &row.to_version,
+            &row.release,
+            &format!("{:.0}", row.started),
+            &ended,
+            row.end.map(end_name).unwrap_or_default(),
+            row.code.as_deref().unwrap_or_default(),
+            &row.kept.to_string(),
+            &row.fetched.to_string(),
+            &row.refused.to_string(),
+            &row.summary,
+        ]));
     }
     text
-}
-
-/// A field that a spreadsheet neither splits nor takes for a formula: names come from devices.
-fn csv_field(text: &str) -> String {
-    let text = if text.starts_with(['=', '+', '-', '@']) {
-        format!("'{text}")
-    } else {
-        text.to_owned()
-    };
-    if text.contains(['"', ',', '\r', '\n']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text
-    }
 }
 
 #[cfg(test)]
@@ -454,12 +438,5 @@ mod tests {
         for (given, wanted) in cases {
             assert_eq!(with_port(given), wanted);
         }
-    }
-
-    #[test]
-    fn a_field_of_csv_is_one_field_and_no_formula() {
-        assert_eq!(csv_field("porch"), "porch");
-        assert_eq!(csv_field("a \"b\", c"), "\"a \"\"b\"\", c\"");
-        assert_eq!(csv_field("=HYPERLINK(1)"), "'=HYPERLINK(1)");
     }
 }

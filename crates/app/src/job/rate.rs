@@ -10,14 +10,14 @@ const SHORTEST: Duration = Duration::from_millis(500);
 
 /// Bytes that arrived lately.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     arrivals: VecDeque<(Duration, u32)>,
     since: Option<Duration>,
 }
 
 impl Rate {
     /// Bytes arrived.
-    pub(super) fn add(&mut self, bytes: u32, now: Duration) {
+    pub(crate) fn add(&mut self, bytes: u32, now: Duration) {
         if bytes == 0 {
             return;
         }
@@ -31,7 +31,7 @@ impl Rate {
     }
 
     /// Bytes a second; none while nothing arrives.
-    pub(super) fn per_second(&self, now: Duration) -> Option<f64> {
+    pub(crate) fn per_second(&self, now: Duration) -> Option<f64> {
         let oldest = now.saturating_sub(WINDOW);
         let bytes: u64 = self
             .arrivals

@@ -64,6 +64,9 @@ pub(super) fn save(old: &Connection, new: &mut Connection) -> rusqlite::Result<S
         devices: table(old, &tx, "devices")?,
         settings: table(old, &tx, "settings")?,
     };
+    for name in ["usb_records", "usb_labels"] {
+        table(old, &tx, name)?;
+    }
     tx.commit()?;
     Ok(saved)
 }
