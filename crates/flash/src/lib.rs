@@ -2,6 +2,9 @@
 //!
 //! | Module | What it does |
 //! | --- | --- |
+//! | [`bootloader`] | second-stage bootloaders for chips and sizes of flash |
+//! | [`factory`] | the whole flash of a board from nothing |
+//! | [`littlefs`] | the file system of a board, in memory or where it is |
 //! | [`diagnosis`] | what is in it, what is wrong with it, what it will do |
 //! | [`plan`] | how to mend it: the smallest steps that work |
 //! | [`read`] | how flash is read, wherever it is |
@@ -11,12 +14,19 @@
 //! (`airlift-virtual-device`).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+pub mod bootloader;
 pub mod diagnosis;
+mod error;
+pub mod factory;
+pub mod littlefs;
 pub mod plan;
 pub mod read;
 pub mod write;
 
+pub use bootloader::{Bootloader, Rollback, Target};
 pub use diagnosis::{Depth, Diagnosis, Known, diagnose};
+pub use error::Error;
+pub use factory::Factory;
 pub use plan::{How, Plan, repair};
 pub use read::{ReadError, ReadFlash};
 pub use write::{Segment, SegmentError};

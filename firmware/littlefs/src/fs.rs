@@ -84,6 +84,17 @@ impl<'a, D: BlockDevice> FileSystem<'a, D> {
         self.raw.blocks_used()
     }
 
+    /// Name every block in use to `visit`, both of each metadata pair: what has to be kept, or written
+    /// elsewhere, for this file system to be there. A block that files share is named more than once.
+    ///
+    /// `visit` must not panic.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`].
+    pub fn visit_blocks(&mut self, visit: impl FnMut(u32)) -> Result<(), Error> {
+        self.raw.visit_blocks(visit)
+    }
+
     /// Finish what a power cut interrupted (a half-removed folder, a half-done move), which otherwise
     /// the first write does. Writes nothing if there was nothing.
     ///

@@ -71,6 +71,7 @@
 //! checksums. Whoever can write the flash can also write the program beside it.
 
 #![no_std]
+#![cfg_attr(feature = "updater", allow(async_fn_in_trait))] // as in the updater: one thread runs everything
 
 #[cfg(test)]
 extern crate std;
@@ -83,6 +84,8 @@ mod path;
 mod raw;
 mod settle;
 mod storage;
+#[cfg(feature = "updater")]
+pub mod updater;
 
 pub use device::{BlockDevice, IoError};
 pub use entry::{DirEntry, Kind, Metadata};

@@ -209,6 +209,15 @@ impl<'a, D: BlockDevice> Raw<'a, D> {
         check(unsafe { ffi::lfs_fs_size(lfs) })
     }
 
+    pub(crate) fn visit_blocks<F: FnMut(u32)>(&mut self, mut visit: F) -> Result<(), Error> {
+        let lfs = self.enter();
+        // SAFETY: mounted; `visit` outlives the call and is what `visited::<F>` takes it for.
+        check(unsafe {
+            ffi::lfs_fs_traverse(lfs, Some(visited::<F>), (&raw mut visit).cast::<c_void>())
+        })
+        .map(drop)
+    }
+
     pub(crate) fn make_consistent(&mut self) -> Result<(), Error> {
         let lfs = self.enter();
         // SAFETY: mounted.
@@ -470,6 +479,17 @@ fn result_code(result: Result<(), IoError>) -> c_int {
 unsafe fn device<'c, D>(config: *const ffi::lfs_config) -> &'c mut D {
     // SAFETY: the caller's promise; `Raw::enter` wrote the context at the start of this very call.
     unsafe { &mut *(*config).context.cast::<D>() }
+}
+
+/// Called by littlefs for each block in use.
+///
+/// # Safety
+/// `visit` is a pointer to an `F` that nothing else refers to.
+unsafe extern "C" fn visited<F: FnMut(u32)>(visit: *mut c_void, block: u32) -> c_int {
+    // SAFETY: the caller's promise.
+    let visit = unsafe { &mut *visit.cast::<F>() };
+    visit(block);
+    ffi::lfs_error_LFS_ERR_OK
 }
 
 /// Offset in the partition of `size` bytes at `off` in `block`, if they are in one block of it.

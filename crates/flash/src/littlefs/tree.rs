@@ -1,0 +1,307 @@
+//! The files and folders of a board.
+
+use super::{Blocks, DiskVersion, MAX_ENTRIES, Storage};
+use crate::{Error, Segment};
+use airlift_littlefs::updater::{AtOnce, UpdaterFiles};
+use airlift_littlefs::{DirEntry, Error as FsError, FileSystem, Kind, PATH_MAX};
+use airlift_updater::emit::Cursor;
+use airlift_updater::path::Path;
+use airlift_updater::unpack::{Unpacker, write_version};
+use airlift_updater::update::read_files;
+use airlift_updater::{Buffers, Failure, SlotId};
+use airlift_wire::Digest;
+use airlift_wire::limits::{CHUNK_SIZE, MAX_VERSION};
+use airlift_wire::tar::VERSION_FILE;
+use embassy_futures::block_on;
+use std::collections::BTreeSet;
+
+/// Deepest folder that is looked into: each level of a path has a letter and a `/` at least.
+const MAX_DEPTH: usize = PATH_MAX / 2;
+
+/// Makes an empty littlefs with these folders in `blocks`.
+///
+/// # Errors
+/// [`Error::Files`] when there is no room.
+pub fn format<'f>(
+    mut blocks: Blocks<'f>,
+    version: DiskVersion,
+    folders: &[&str],
+) -> Result<Blocks<'f>, Error> {
+    let mut storage = Storage::new();
+    let geometry = blocks.geometry();
+    FileSystem::format(&mut storage, &mut blocks, geometry, version).map_err(Error::Files)?;
+    let mut fs = FileSystem::mount(&mut storage, blocks, geometry).map_err(Error::Files)?;
+    for folder in folders {
+        fs.mkdir(folder).map_err(Error::Files)?;
+    }
+    fs.unmount().map_err(Error::Files)
+}
+
+/// A file or a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Path from the root, without a `/` at its start or end; what is not UTF-8 in it is replaced.
+    pub path: String,
+    /// Whether it is a folder.
+    pub is_folder: bool,
+    /// Bytes of a file.
+    pub size: u32,
+}
+
+/// A mounted littlefs.
+///
+/// Nothing is written to the flash it is in: what changes stays in its [`Blocks`]. The disk version
+/// found is kept.
+pub struct FileTree<'s, 'f> {
+    files: UpdaterFiles<'s, Blocks<'f>>,
+}
+
+impl<'s, 'f> FileTree<'s, 'f> {
+    /// Mounts what is in `blocks`; `storage` is memory to work in.
+    ///
+    /// # Errors
+    /// [`Error::Files`] for what is no file system, or is one of another size; [`Error::Read`].
+    pub fn mount(storage: &'s mut Storage, mut blocks: Blocks<'f>) -> Result<Self, Error> {
+        let geometry = blocks.geometry();
+        // What fails here says why only in the blocks, which mounting takes.
+        if let Err(error) = FileSystem::mount(storage, &mut blocks, geometry) {
+            return Err(blocks.cause(error));
+        }
+        let fs = FileSystem::mount(storage, blocks, geometry).map_err(Error::Files)?;
+        let files = UpdaterFiles::new(Some(fs), AtOnce);
+        Ok(Self { files })
+    }
+
+    /// The blocks, with what was changed.
+    ///
+    /// # Errors
+    /// Never, as no file stays open.
+    pub fn unmount(self) -> Result<Blocks<'f>, Error> {
+        let fs = self.files.into_inner().ok_or(Error::Files(FsError::Io))?;
+        fs.unmount().map_err(Error::Files)
+    }
+
+    /// The version of its structures.
+    pub fn disk_version(&mut self) -> Result<DiskVersion, Error> {
+        self.run(|fs| Ok(fs.disk_version()))
+    }
+
+    /// Blocks of 4 KiB in use, and all of them.
+    ///
+    /// # Errors
+    /// [`Error::Files`] for damage, [`Error::Read`].
+    pub fn blocks_used(&mut self) -> Result<(u32, u32), Error> {
+        self.run(|fs| Ok((fs.blocks_used()?, fs.block_count())))
+    }
+
+    /// The blocks in use, for a partition at `base`: written to flash whose other blocks hold anything,
+    /// they are this file system. littlefs erases a block before it uses it, and looks at no other
+    /// before; of a metadata pair both count, so that what stands in the older one is not taken for
+    /// newer.
+    ///
+    /// # Errors
+    /// As for [`FileTree::blocks_used`]; [`Error::Segment`] when `base` is no start of a sector.
+    pub fn in_use(&mut self, base: u32) -> Result<Vec<Segment>, Error> {
+        let mut used = BTreeSet::new();
+        let count = self.run(|fs| {
+            fs.visit_blocks(|n| {
+                used.insert(n);
+            })?;
+            Ok(fs.block_count())
+        })?;
+        if used.last().is_some_and(|last| *last >= count) {
+            return Err(Error::Files(FsError::Corrupt));
+        }
+        let blocks = self.device()?;
+        blocks.segments(base, used)
+    }
+
+    /// The blocks that were changed, for a partition at `base`.
+    ///
+    /// # Errors
+    /// [`Error::Segment`] when `base` is no start of a sector.
+    pub fn changed(&mut self, base: u32) -> Result<Vec<Segment>, Error> {
+        self.device()?.changed(base)
+    }
+
+    /// What is in a folder, sorted; `""` is the root.
+    ///
+    /// # Errors
+    /// [`Error::Files`] for a folder that is not there, for damage, for more than [`MAX_ENTRIES`]
+    /// entries; [`Error::Read`].
+    pub fn list(&mut self, folder: &str) -> Result<Vec<Entry>, Error> {
+        let mut entries = Vec::new();
+        let mut found = DirEntry::new();
+        let mut after: Option<Vec<u8>> = None;
+        while self.run(|fs| fs.next_entry(folder, after.as_deref(), &mut found))? {
+            if entries.len() >= MAX_ENTRIES {
+                return Err(Error::Files(FsError::TooLarge));
+            }
+            let name = String::from_utf8_lossy(found.name());
+            let path = match folder.trim_matches('/') {
+                "" => name.into_owned(),
+                folder => format!("{folder}/{name}"),
+            };
+            entries.push(Entry {
+                path,
+                is_folder: found.kind() == Kind::Folder,
+                size: found.size(),
+            });
+            after = Some(found.key().to_vec());
+        }
+        Ok(entries)
+    }
+
+    /// Everything below a folder, each folder before what is in it.
+    ///
+    /// # Errors
+    /// Those of [`FileTree::list`]; of a folder that contains itself, [`Error::Files`].
+    pub fn walk(&mut self, folder: &str) -> Result<Vec<Entry>, Error> {
+        let mut all = Vec::new();
+        let mut left = self.list(folder)?;
+        left.reverse();
+        while let Some(entry) = left.pop() {
+            let too_deep = entry.path.split('/').count() > MAX_DEPTH;
+            if too_deep || all.len() + left.len() >= MAX_ENTRIES {
+                return Err(Error::Files(FsError::TooLarge));
+            }
+            if entry.is_folder {
+                let mut inside = self.list(&entry.path)?;
+                inside.reverse();
+                left.append(&mut inside);
+            }
+            all.push(entry);
+        }
+        Ok(all)
+    }
+
+    /// The content of a file.
+    ///
+    /// # Errors
+    /// [`Error::Files`] for a file that is not there or claims to be larger than its partition;
+    /// [`Error::Read`].
+    pub fn read(&mut self, path: &str) -> Result<Vec<u8>, Error> {
+        let most = self.device()?.size();
+        let size = self.run(|fs| fs.stat(path))?.size;
+        if size > most {
+            return Err(Error::Files(FsError::Corrupt));
+        }
+        let mut content = vec![0; size as usize];
+        let n = self.run(|fs| fs.read_at(path, 0, &mut content))?;
+        if n < content.len() {
+            return Err(Error::Files(FsError::Corrupt));
+        }
+        Ok(content)
+    }
+
+    /// Writes a file; the folders on its path are made.
+    ///
+    /// # Errors
+    /// [`Error::Files`] when there is no room, or the path leads through a file.
+    pub fn write(&mut self, path: &str, content: &[u8]) -> Result<(), Error> {
+        let path = path.trim_matches('/');
+        for (at, _) in path.match_indices('/') {
+            self.make_folder(&path[..at])?;
+        }
+        self.run(|fs| {
+            fs.create(path)?;
+            let appended = fs.append(content);
+            // What went wrong first is what matters.
+            appended.and(fs.close())
+        })
+    }
+
+    /// Makes a folder; one that is there is fine.
+    ///
+    /// # Errors
+    /// As for [`FileTree::write`].
+    pub fn make_folder(&mut self, path: &str) -> Result<(), Error> {
+        self.run(|fs| match fs.mkdir(path) {
+            Err(FsError::Exists) if fs.stat(path)?.kind == Kind::Folder => Ok(()),
+            other => other,
+        })
+    }
+
+    /// The text of a slot's `VERSION`; `None` when there is none that could be one.
+    ///
+    /// # Errors
+    /// [`Error::Files`] for damage, [`Error::Read`].
+    pub fn version(&mut self, slot: SlotId) -> Result<Option<String>, Error> {
+        let path = format!("{}/{VERSION_FILE}", slot.name());
+        // A line feed follows the version.
+        let mut text = [0; MAX_VERSION + 2];
+        let n = self.run(|fs| match fs.read_at(&path, 0, &mut text) {
+            Err(FsError::NoEntry | FsError::IsDirectory | FsError::NotDirectory) => Ok(0),
+            other => other,
+        })?;
+        let text = std::str::from_utf8(&text[..n]).ok();
+        let version = text.and_then(|text| text.strip_suffix('\n'));
+        Ok(version.filter(|v| !v.is_empty()).map(str::to_owned))
+    }
+
+    /// The digest of a slot's folder: that of the `files` part it was unpacked from, if nobody changed
+    /// it.
+    ///
+    /// # Errors
+    /// [`Error::Update`] for a folder that no release can have brought, or damage; [`Error::Read`].
+    pub fn digest(&mut self, slot: SlotId) -> Result<Digest, Error> {
+        let mut buffers = Box::new(Buffers::new());
+        let digest = block_on(read_files(&mut self.files, Path::slot(slot), &mut buffers));
+        digest.map_err(|failure| self.cause(failure))
+    }
+
+    /// Puts a release's files into a slot's folder, in place of what is there, and its version. Without
+    /// `tar` the folder stays as it is and gets the version.
+    ///
+    /// # Errors
+    /// [`Error::Update`] when there is no room, or `tar` is not canonical; [`Error::Read`].
+    pub fn install(
+        &mut self,
+        slot: SlotId,
+        tar: Option<&[u8]>,
+        version: &str,
+    ) -> Result<(), Error> {
+        let unpacked = block_on(unpack(&mut self.files, slot, tar, version));
+        unpacked.map_err(|failure| self.cause(failure))
+    }
+
+    fn device(&mut self) -> Result<&Blocks<'f>, Error> {
+        let fs = self.files.file_system();
+        let fs = fs.ok_or(Error::Files(FsError::Io))?;
+        Ok(fs.device())
+    }
+
+    fn run<T>(
+        &mut self,
+        operation: impl FnOnce(&mut FileSystem<'s, Blocks<'f>>) -> Result<T, FsError>,
+    ) -> Result<T, Error> {
+        let fs = self.files.file_system();
+        let fs = fs.ok_or(Error::Files(FsError::Io))?;
+        operation(fs).map_err(|error| fs.device().cause(error))
+    }
+
+    /// What a failure of the updater's code came from.
+    fn cause(&mut self, failure: Failure) -> Error {
+        match self.device().map(|blocks| blocks.cause(FsError::Io)) {
+            Ok(Error::Files(_)) | Err(_) => Error::Update(failure),
+            Ok(other) => other,
+        }
+    }
+}
+
+async fn unpack(
+    files: &mut UpdaterFiles<'_, Blocks<'_>>,
+    slot: SlotId,
+    tar: Option<&[u8]>,
+    version: &str,
+) -> Result<(), Failure> {
+    let root = Path::slot(slot);
+    if let Some(tar) = tar {
+        let mut unpacker = Unpacker::resume(files, root, &Cursor::new(root)).await?;
+        for piece in tar.chunks(CHUNK_SIZE) {
+            unpacker.feed(files, piece).await?;
+        }
+        unpacker.finish()?;
+    }
+    write_version(files, root, version).await
+}
