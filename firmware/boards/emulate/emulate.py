@@ -6,6 +6,8 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -261,6 +263,38 @@ def cancel(bench: Bench) -> None:
         print(show(row), flush=True)
 
 
+def run_a_build(bench: Bench) -> None:
+    """What cargo build leaves, to its log over the network: one command, as cargo's runner has it."""
+    with bench.board("run") as board:
+        bench.discover()
+        before = board.info()
+        begin = time.monotonic()
+        elf = bench.options.images / "shuffled_1.elf"
+        command = [bench.options.airlift, "run", elf, "--device", f"{ADDRESS}:80", "--key", bench.key]
+        process = subprocess.Popen(
+            list(map(str, command)), env=bench.env, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            # The board's own words, after its restart into the other slot.
+            if re.match(r"\d+ INFO .* is ready$", line):
+                break
+        seconds = time.monotonic() - begin
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=30)
+        (bench.work / "run.txt").write_text("".join(said))
+        expect(any("INFO ota_0 runs after software" in line for line in said), "".join(said[-9:]))
+        expect(process.returncode == 0, f"ended with {process.returncode}")
+        after = board.info()["running"]
+        expect(after["slot"] == "ota_0", f"runs {after}")
+        expect(after["files_sha256"] == before["running"]["files_sha256"], "the files are the same")
+        row = Row("run", "ELF to log, one command", "done", seconds, 0, 0, after["slot"])
+        bench.rows.append(row)
+        print(show(row), flush=True)
+
+
 def row_of(bench: Bench) -> None:
     """Updates in a row, from one slot to the other."""
     with bench.board("row") as board:
@@ -284,6 +318,7 @@ SCENARIOS: dict[str, Callable[[Bench], None]] = {
     "rollback+": rollback_bootloader,
     "cancel": cancel,
     "resume": resume,
+    "run": run_a_build,
     "row": row_of,
 }
 

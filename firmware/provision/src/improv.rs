@@ -13,6 +13,8 @@
 //! [`Receiver`] finds commands in a stream of bytes, [`Packet`] is what a board answers.
 
 use crate::Credentials;
+use crate::scan::Network;
+use core::fmt::Write as _;
 
 const HEADER: &[u8; 6] = b"IMPROV";
 const VERSION: u8 = 1;
@@ -27,6 +29,7 @@ const RESULT: u8 = 4;
 const SET_WIFI: u8 = 1;
 const GET_STATE: u8 = 2;
 const GET_INFO: u8 = 3;
+const SCAN: u8 = 4;
 /// Bytes before the data: header, version, type, length.
 const HEAD: usize = HEADER.len() + 3;
 /// Most data that is received: name and password with their lengths need 100 bytes.
@@ -43,6 +46,8 @@ pub enum Command {
     State,
     /// Say what you are.
     Info,
+    /// Say which networks there are.
+    Scan,
 }
 
 /// Why a packet is no command.
@@ -169,6 +174,7 @@ fn command(data: &[u8]) -> Result<Command, Fault> {
         }
         GET_STATE => Ok(Command::State),
         GET_INFO => Ok(Command::Info),
+        SCAN => Ok(Command::Scan),
         _ => Err(Fault::Unknown),
     }
 }
@@ -203,17 +209,33 @@ impl Packet {
 
     /// The board is in the network and is reached at `url`; answers a [`Command::Join`].
     pub fn joined(url: &str) -> Self {
-        Self::result(SET_WIFI, &[url])
+        Self::result(SET_WIFI, &[url.as_bytes()])
     }
 
     /// The same, as an answer to [`Command::State`].
     pub fn reached_at(url: &str) -> Self {
-        Self::result(GET_STATE, &[url])
+        Self::result(GET_STATE, &[url.as_bytes()])
     }
 
     /// Firmware, its version, the chip, the name of the board.
     pub fn info(firmware: &str, version: &str, chip: &str, name: &str) -> Self {
-        Self::result(GET_INFO, &[firmware, version, chip, name])
+        Self::result(
+            GET_INFO,
+            &[firmware, version, chip, name].map(str::as_bytes),
+        )
+    }
+
+    /// One of the networks that a [`Command::Scan`] found.
+    pub fn network(network: &Network) -> Self {
+        let mut dbm = Text::default();
+        let _fits = write!(dbm, "{}", network.dbm);
+        let protected: &[u8] = if network.protected { b"YES" } else { b"NO" };
+        Self::result(SCAN, &[network.ssid(), dbm.bytes(), protected])
+    }
+
+    /// The end of the networks.
+    pub fn no_more_networks() -> Self {
+        Self::result(SCAN, &[])
     }
 
     /// Its bytes, line feed included.
@@ -222,15 +244,13 @@ impl Packet {
     }
 
     /// Texts that do not fit are cut: they are for people.
-    fn result(command: u8, texts: &[&str]) -> Self {
+    fn result(command: u8, texts: &[&[u8]]) -> Self {
         let mut data = [0; MAX_PACKET - HEAD - 2];
         let mut at = 2;
         for text in texts {
             let room = data.len() - at - 1;
             let len = text.len().min(room).min(60);
-            if let (Some(slot), Some(bytes)) =
-                (data.get_mut(at..=at + len), text.as_bytes().get(..len))
-            {
+            if let (Some(slot), Some(bytes)) = (data.get_mut(at..=at + len), text.get(..len)) {
                 slot[0] = len as u8;
                 slot[1..].copy_from_slice(bytes);
                 at += 1 + len;
@@ -261,6 +281,29 @@ impl Packet {
             room.copy_from_slice(bytes);
             self.len = end;
         }
+    }
+}
+
+/// A number as text.
+#[derive(Default)]
+struct Text {
+    bytes: [u8; 4],
+    len: usize,
+}
+
+impl Text {
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl core::fmt::Write for Text {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        let end = self.len + text.len();
+        let room = self.bytes.get_mut(self.len..end).ok_or(core::fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
     }
 }
 
@@ -304,8 +347,10 @@ mod tests {
         line.extend(packet(COMMAND, &[GET_STATE, 0]));
         line.extend(b"\n");
         line.extend(packet(COMMAND, &[GET_INFO, 0]));
+        line.extend(packet(COMMAND, &[SCAN, 0]));
         let found = commands(&line);
-        assert_eq!(found, [Ok(Command::State), Ok(Command::Info)]);
+        let expected = [Command::State, Command::Info, Command::Scan];
+        assert_eq!(found, expected.map(Ok));
     }
 
     #[test]
@@ -350,6 +395,20 @@ mod tests {
         let bytes = Packet::joined("http://10.0.0.7/v1/device");
         assert_eq!(&bytes.bytes()[..9], b"IMPROV\x01\x04\x1C");
         assert_eq!(&bytes.bytes()[9..12], &[SET_WIFI, 26, 25]);
+        let found = Network::new(b"home", -128, true).unwrap();
+        assert_eq!(
+            &Packet::network(&found).bytes()[8..25],
+            b"\x10\x04\x0E\x04home\x04-128\x03YES"
+        );
+        let open = Network::new("Café".as_bytes(), -7, false).unwrap();
+        assert_eq!(
+            &Packet::network(&open).bytes()[8..23],
+            b"\x0E\x04\x0C\x05Caf\xC3\xA9\x02-7\x02NO"
+        );
+        assert_eq!(
+            Packet::no_more_networks().bytes(),
+            b"IMPROV\x01\x04\x02\x04\x00\xE8\n"
+        );
         let info = Packet::info("airlift", "1.0.0", "esp32c3", "kitchen");
         assert_eq!(info.bytes().len(), HEAD + 2 + 8 + 6 + 8 + 8 + 2);
     }

@@ -3,6 +3,7 @@
 //! | Module | What it does |
 //! | --- | --- |
 //! | [`improv`] | Improv Serial: a browser or a tool on the other end of USB hands over name and password |
+//! | [`scan`] | the networks that a board hears, for whoever has to choose one |
 //! | [`record`] | the bytes in flash that remember them |
 //!
 //! `no_std`, no allocation, no hardware: bytes in, bytes out, so that all of it runs on a host.
@@ -19,6 +20,7 @@ extern crate std;
 
 pub mod improv;
 pub mod record;
+pub mod scan;
 
 /// Longest network name (IEEE 802.11: an SSID has up to 32 bytes).
 pub const MAX_SSID: usize = 32;

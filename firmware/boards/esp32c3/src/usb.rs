@@ -1,19 +1,18 @@
 //! Provisioning over the chip's own USB (Improv Serial), between the lines of the log.
 
 use crate::settings::Settings;
-use crate::wifi;
+use crate::{console, wifi};
 use airlift_provision::improv::{Command, Fault, Packet, Receiver, State};
 use core::fmt::Write as _;
 use embassy_net::Stack;
 use embassy_time::{Duration, with_timeout};
-use esp_hal::Async;
 use esp_hal::peripherals::USB_DEVICE;
-use esp_hal::usb::usb_serial_jtag::{UsbSerialJtag, UsbSerialJtagTx};
+use esp_hal::usb::usb_serial_jtag::UsbSerialJtag;
 
 /// How long a new network may take to give an address.
 const JOIN: Duration = Duration::from_secs(30);
-/// How long the computer may take to read an answer.
-const READ: Duration = Duration::from_secs(1);
+/// How long leaving the network before may take.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// What the board calls itself.
 #[derive(Clone, Copy)]
@@ -32,7 +31,7 @@ pub async fn provision(
     firmware: Firmware,
     id: &str,
 ) -> ! {
-    let (mut rx, mut tx) = UsbSerialJtag::new(usb).into_async().split();
+    let (mut rx, _) = UsbSerialJtag::new(usb).into_async().split();
     let mut receiver = Receiver::new();
     let mut bytes = [0; 64];
     loop {
@@ -42,48 +41,53 @@ pub async fn provision(
         for byte in bytes.iter().take(n) {
             match receiver.take(*byte) {
                 None => {}
-                Some(Err(fault)) => send(&mut tx, Packet::error(Some(fault))).await,
+                Some(Err(fault)) => send(Packet::error(Some(fault))),
                 Some(Ok(Command::State)) => {
                     let joined = stack.is_config_up();
                     let state = if joined { State::Joined } else { State::Ready };
-                    send(&mut tx, Packet::state(state)).await;
+                    send(Packet::state(state));
                     if joined {
-                        send(&mut tx, Packet::reached_at(url(stack).as_str())).await;
+                        send(Packet::reached_at(url(stack).as_str()));
                     }
                 }
                 Some(Ok(Command::Info)) => {
                     let chip = esp_hal::chip!();
                     let Firmware { name, version } = firmware;
-                    send(&mut tx, Packet::info(name, version, chip, id)).await;
+                    send(Packet::info(name, version, chip, id));
+                }
+                Some(Ok(Command::Scan)) => {
+                    for network in wifi::scan().await.iter() {
+                        send(Packet::network(network));
+                    }
+                    send(Packet::no_more_networks());
                 }
                 Some(Ok(Command::Join(network))) => {
-                    send(&mut tx, Packet::state(State::Joining)).await;
+                    send(Packet::state(State::Joining));
                     wifi::join(network);
                     // The address of the network before may be there for a moment.
                     let joining = async {
-                        let _was_down = with_timeout(READ, stack.wait_config_down()).await;
+                        let _was_down = with_timeout(LEAVE, stack.wait_config_down()).await;
                         stack.wait_config_up().await;
                     };
                     if with_timeout(JOIN, joining).await.is_err() {
-                        send(&mut tx, Packet::error(Some(Fault::CannotJoin))).await;
-                        send(&mut tx, Packet::state(State::Ready)).await;
+                        send(Packet::error(Some(Fault::CannotJoin)));
+                        send(Packet::state(State::Ready));
                         continue;
                     }
                     if settings.set_network(Some(network)).await.is_err() {
                         log::error!("the network was joined, but cannot be kept");
                     }
-                    send(&mut tx, Packet::state(State::Joined)).await;
-                    send(&mut tx, Packet::joined(url(stack).as_str())).await;
+                    send(Packet::state(State::Joined));
+                    send(Packet::joined(url(stack).as_str()));
                 }
             }
         }
     }
 }
 
-async fn send(tx: &mut UsbSerialJtagTx<'static, Async>, packet: Packet) {
-    // Without anybody who reads, a board goes on.
-    let writing = embedded_io_async::Write::write_all(tx, packet.bytes());
-    let _unread = with_timeout(READ, writing).await;
+/// In one piece, between the lines of the log. Without anybody who reads, a board goes on.
+fn send(packet: Packet) {
+    console::write_usb(packet.bytes());
 }
 
 /// Where the board answers.
