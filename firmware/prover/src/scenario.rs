@@ -10,7 +10,7 @@ use airlift_updater::{Layout, SlotId};
 use airlift_virtual_device::deterministic::Bench;
 use airlift_virtual_device::nor::{AtChange, NorFlash, SharedNor, Verdict};
 use airlift_virtual_device::timing::Timing;
-use airlift_virtual_device::{Behaviour, Bootloader, ChipFiles, Factory, Pace, Settings};
+use airlift_virtual_device::{Behaviour, Bootloader, Factory, Pace, Settings, mount_files};
 use airlift_wire::otadata::{Entry, ImageState};
 use airlift_wire::partition::{TABLE_LEN, TABLE_OFFSET, Table};
 use airlift_wire::state::Cause;
@@ -200,7 +200,7 @@ fn put(image: Vec<u8>, files: &[(&str, &[u8])]) -> Made<Vec<u8>> {
     let nor = SharedNor::new(NorFlash::from_image(image).map_err(|e| e.to_string())?);
     let mut storage = airlift_littlefs::Storage::new();
     let vfs = table.labelled("vfs");
-    let mut fs = ChipFiles::mount(&mut storage, nor.clone(), vfs, Timing::None, NoTime);
+    let mut fs = mount_files(&mut storage, nor.clone(), vfs, Timing::None, NoTime);
     let written = embassy_futures::block_on(async {
         for (path, content) in files {
             for (at, _) in path.match_indices('/').skip(1) {

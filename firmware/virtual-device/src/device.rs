@@ -1,7 +1,7 @@
 //! A device: boot, guard, updater, API, restart, for ever.
 
 use crate::boot::{self, Dead, Halt};
-use crate::files::ChipFiles;
+use crate::files::{self, ChipFiles};
 use crate::flash::ChipFlash;
 use crate::journal::{Board, Journal};
 use crate::net::{FaultyNet, Medium};
@@ -301,7 +301,7 @@ impl<E: Environment> VirtualDevice<E> {
             _ => {}
         }
         let mut storage = Box::new(Storage::new());
-        let files = ChipFiles::mount_powered(
+        let files = files::mount_powered(
             &mut storage,
             self.nor.clone(),
             layout.vfs,

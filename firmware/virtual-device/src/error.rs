@@ -1,9 +1,7 @@
 //! What can go wrong around virtual devices.
 
 use crate::nor::NorError;
-use airlift_updater::Failure;
 use airlift_wire::ErrorCode;
-use airlift_wire::partition::PartitionError;
 use std::path::PathBuf;
 
 /// Why a virtual device could not be made or started.
@@ -11,20 +9,8 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// What the device should get at the factory does not go together.
-    #[error("{reason}")]
-    Factory {
-        /// Why.
-        reason: &'static str,
-    },
-    /// The partition table cannot be made.
     #[error(transparent)]
-    Table(PartitionError),
-    /// The file system cannot be made.
-    #[error("the file system: {0}")]
-    Files(airlift_littlefs::Error),
-    /// The files cannot be unpacked.
-    #[error(transparent)]
-    Update(Failure),
+    Factory(#[from] airlift_flash::Error),
     /// The flash.
     #[error(transparent)]
     Nor(#[from] NorError),
@@ -64,9 +50,8 @@ impl Error {
     /// The stable code.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Update(failure) => failure.code,
-            Self::Factory { .. } | Self::Table(_) => ErrorCode::BadLayout,
-            Self::Files(_) | Self::Nor(_) => ErrorCode::FlashFault,
+            Self::Factory(error) => error.code(),
+            Self::Nor(_) => ErrorCode::FlashFault,
             Self::InUse { .. } => ErrorCode::Busy,
             Self::Io { .. } | Self::Record { .. } => ErrorCode::Io,
             Self::System { .. } => ErrorCode::CannotListen,

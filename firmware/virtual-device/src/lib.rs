@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`nor`] | NOR flash with its rules, faults at every operation, kept in a file |
 //! | [`timing`] | how long a common flash part takes for an operation |
-//! | [`factory`] | the flash of a device as it leaves the factory |
+//! | [`Factory`] | the flash of a device as it leaves the factory |
 //! | [`boot`] | the second-stage bootloader: which app starts |
 //! | [`device`] | boot, guard, updater, API, restart, for ever |
 //! | [`settings`] | what a device does besides working well |
@@ -31,7 +31,6 @@ pub mod boot;
 pub mod deterministic;
 pub mod device;
 mod error;
-pub mod factory;
 mod files;
 mod flash;
 mod journal;
@@ -45,11 +44,11 @@ pub mod settings;
 pub mod simulation;
 pub mod timing;
 
+pub use airlift_flash::Factory;
 pub use boot::Bootloader;
 pub use device::{Ending, VirtualDevice};
 pub use error::Error;
-pub use factory::Factory;
-pub use files::ChipFiles;
+pub use files::{ChipFiles, mount_files};
 pub use flash::ChipFlash;
 pub use pace::Pace;
 pub use seeded::Seeded;

@@ -7,7 +7,7 @@ use airlift_updater::SlotId;
 use airlift_updater::platform::Files;
 use airlift_virtual_device::deterministic::{Bench, HOST};
 use airlift_virtual_device::nor::{NorFlash, SharedNor};
-use airlift_virtual_device::{ChipFiles, Factory, Settings, timing::Timing};
+use airlift_virtual_device::{ChipFiles, Factory, Settings, mount_files, timing::Timing};
 use airlift_wire::otadata::{ImageState, active};
 use airlift_wire::partition::Partition;
 use serde_json::Value;
@@ -287,6 +287,6 @@ fn top_level(image: &[u8]) -> Vec<String> {
 fn on_files<T>(nor: &SharedNor, script: impl AsyncFnOnce(&mut ChipFiles<'_, NoTime>) -> T) -> T {
     let vfs = layout(&nor.snapshot(), SlotId::Ota0).vfs;
     let mut storage = airlift_littlefs::Storage::new();
-    let mut files = ChipFiles::mount(&mut storage, nor.clone(), vfs, Timing::None, NoTime);
+    let mut files = mount_files(&mut storage, nor.clone(), vfs, Timing::None, NoTime);
     embassy_futures::block_on(script(&mut files))
 }

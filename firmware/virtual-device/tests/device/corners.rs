@@ -8,7 +8,7 @@ use airlift_updater::platform::Files;
 use airlift_virtual_device::deterministic::{Bench, Fate};
 use airlift_virtual_device::nor::{AtChange, BadSector, Op, OpKind, SharedNor, Verdict};
 use airlift_virtual_device::timing::Timing;
-use airlift_virtual_device::{Behaviour, Bootloader, ChipFiles, Ending, Pace};
+use airlift_virtual_device::{Behaviour, Bootloader, Ending, Pace, mount_files};
 use airlift_wire::KeySet;
 use airlift_wire::otadata::ImageState;
 use std::time::Duration;
@@ -27,7 +27,7 @@ impl Pace for NoTime {
 fn put(nor: &SharedNor, path: &str, content: &[u8]) {
     let vfs = layout(&nor.snapshot(), SlotId::Ota0).vfs;
     let mut storage = airlift_littlefs::Storage::new();
-    let mut files = ChipFiles::mount(&mut storage, nor.clone(), vfs, Timing::None, NoTime);
+    let mut files = mount_files(&mut storage, nor.clone(), vfs, Timing::None, NoTime);
     embassy_futures::block_on(async {
         for (at, _) in path.match_indices('/').skip(1) {
             files.make_folder(&path[..at]).await.unwrap();

@@ -7,7 +7,9 @@ use airlift_updater::update::read_files;
 use airlift_updater::{Buffers, Layout, SlotId};
 use airlift_virtual_device::deterministic::{Bench, Client, sample_app};
 use airlift_virtual_device::nor::{NorFlash, SharedNor};
-use airlift_virtual_device::{Bootloader, ChipFiles, Factory, Settings, timing::Timing};
+use airlift_virtual_device::{
+    Bootloader, ChipFiles, Factory, Settings, mount_files, timing::Timing,
+};
 use airlift_wire::otadata::Entry;
 use airlift_wire::partition::{TABLE_LEN, TABLE_OFFSET, Table};
 use airlift_wire::state::{STATE_LEN, State, newest};
@@ -227,7 +229,7 @@ fn with_files<T>(image: &[u8], look: impl AsyncFnOnce(&mut ChipFiles<'_, NoTime>
     let nor = SharedNor::new(NorFlash::from_image(image.to_vec()).unwrap());
     let vfs = layout(image, SlotId::Ota0).vfs;
     let mut storage = airlift_littlefs::Storage::new();
-    let mut files = ChipFiles::mount(&mut storage, nor, vfs, Timing::None, NoTime);
+    let mut files = mount_files(&mut storage, nor, vfs, Timing::None, NoTime);
     embassy_futures::block_on(look(&mut files))
 }
 
