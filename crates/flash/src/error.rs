@@ -1,11 +1,11 @@
 //! Why flash cannot be made or looked at.
 
 use crate::{ReadError, SegmentError};
-use airlift_release::FileKind;
+use airlift_release::{FileKind, PartKind};
 use airlift_updater::Failure;
-use airlift_wire::ErrorCode;
 use airlift_wire::image::{ImageError, chip_name};
 use airlift_wire::partition::PartitionError;
+use airlift_wire::{ErrorCode, KeyId};
 
 /// Why flash cannot be made or looked at.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,12 @@ pub enum Error {
     /// Flash of this size cannot hold what is wanted.
     #[error("a flash of {0} bytes is none that partitions for updates can be laid out in")]
     FlashSize(u32),
+    /// A release does not carry what a board needs to start with.
+    #[error("the release does not carry its {0}, and a board that is made from nothing needs it")]
+    Missing(PartKind),
+    /// The board would not trust the release that it starts with.
+    #[error("the release is signed by {0}, which is not among the keys that the board will trust")]
+    UnknownSigner(KeyId),
     /// What was asked for does not go together.
     #[error("{0}")]
     Layout(&'static str),
@@ -123,8 +129,11 @@ impl Error {
             Self::Files(airlift_littlefs::Error::NoSpace) => ErrorCode::TooBig,
             Self::Files(_) | Self::Endless => ErrorCode::FlashFault,
             Self::Update(failure) => failure.code,
-            // Whoever reads has codes of its own for what happened on the wire.
-            Self::Read(_) => ErrorCode::ConnectionLost,
+            Self::Missing(_) => ErrorCode::WrongBase,
+            Self::UnknownSigner(_) => ErrorCode::UnknownKey,
+            Self::Read(ReadError::OutOfRange { .. }) => ErrorCode::FlashUnreadable,
+            // Whoever has the link knows better what became of it.
+            Self::Read(_) => ErrorCode::LinkLost,
         }
     }
 
@@ -152,7 +161,12 @@ impl Error {
                 "Give an offset that is a multiple of 4096 and inside the flash."
             }
             Self::Files(_) | Self::Endless => "Make the file system anew.",
-            Self::Layout(_) | Self::Update(_) | Self::Read(_) => self.code().help(),
+            Self::UnknownSigner(_) => {
+                "Let the board trust that key as well, or choose a release signed by one of its keys."
+            }
+            Self::Missing(_) | Self::Layout(_) | Self::Update(_) | Self::Read(_) => {
+                self.code().help()
+            }
         }
     }
 }

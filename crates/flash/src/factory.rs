@@ -54,11 +54,19 @@ impl<'a> Factory<'a> {
     /// 4 MiB with a `factory` slot and nothing in it.
     pub fn new(product: &'a str, name: &'a str, trust: KeySet) -> Self {
         Self {
+            trust: Some(trust),
+            ..Self::untrusting(product, name)
+        }
+    }
+
+    /// The same, without keys: it takes no release.
+    pub fn untrusting(product: &'a str, name: &'a str) -> Self {
+        Self {
             flash_size: Self::FLASH_MIN,
             factory_slot: true,
             product,
             name,
-            trust: Some(trust),
+            trust: None,
             app: None,
             installed: None,
             disk_version: DiskVersion::V2_0,

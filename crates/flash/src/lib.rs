@@ -3,6 +3,7 @@
 //! | Module | What it does |
 //! | --- | --- |
 //! | [`bootloader`] | second-stage bootloaders for chips and sizes of flash |
+//! | [`contents`] | what is put on a board from nothing, in steps |
 //! | [`factory`] | the whole flash of a board from nothing |
 //! | [`littlefs`] | the file system of a board, in memory or where it is |
 //! | [`diagnosis`] | what is in it, what is wrong with it, what it will do |
@@ -15,6 +16,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod bootloader;
+pub mod contents;
 pub mod diagnosis;
 mod error;
 pub mod factory;
@@ -24,6 +26,7 @@ pub mod read;
 pub mod write;
 
 pub use bootloader::{Bootloader, Rollback, Target};
+pub use contents::{Contents, Setup};
 pub use diagnosis::{Depth, Diagnosis, Known, diagnose};
 pub use error::Error;
 pub use factory::Factory;
