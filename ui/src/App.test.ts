@@ -344,7 +344,7 @@ describe('the keyboard', () => {
 
   it('searches with Ctrl K, also from another view', async () => {
     const win = await openWindow(smallWorld());
-    await win.user.keyboard('{Control>}4{/Control}');
+    await win.user.keyboard('{Control>}5{/Control}');
     expect(win.app.view).toBe('settings');
     await win.user.keyboard('{Control>}1{/Control}');
     await settle();

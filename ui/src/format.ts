@@ -23,6 +23,16 @@ export function bytes(count: number): string {
   return `${(count / 1024 / 1024).toFixed(1)} MB`;
 }
 
+/** Sizes of flash regions, which are counted in sectors: `8192` as `8 KiB`. */
+export function kib(count: number): string {
+  if (count < 1024) return `${count} B`;
+  const [n, unit] = count < 1024 * 1024 ? [count / 1024, 'KiB'] : [count / 1024 / 1024, 'MiB'];
+  return `${Number.isInteger(n) ? n : n.toFixed(n < 100 ? 1 : 0)} ${unit}`;
+}
+
+/** `53248` as `0xd000`. */
+export const hex = (n: number): string => `0x${n.toString(16)}`;
+
 /** With a comma at every thousand. */
 export const count = (n: number): string => n.toLocaleString('en-US');
 

@@ -37,6 +37,8 @@ import {
   type Behaviour,
 } from './fake/data';
 import { FakeJob, STEP_MS } from './fake/job';
+import { FakeUsb } from './fake/usb';
+import type { UsbSpec } from './fake/usbports';
 
 export interface World {
   devices: Device[];
@@ -46,6 +48,7 @@ export interface World {
   server: Server;
   settings: Settings;
   behaviours: Map<string, Behaviour>;
+  usb: UsbSpec[];
 }
 
 export function emptyWorld(): World {
@@ -57,6 +60,7 @@ export function emptyWorld(): World {
     server: { addresses: ['10.0.0.5:7410'], error: null },
     settings: { theme: 'system', port: 7410, interfaces: [], notify: true },
     behaviours: new Map(),
+    usb: [],
   };
 }
 
@@ -65,9 +69,7 @@ const copy = <T>(value: T): T => structuredClone(value);
 const fail = (code: string, message: string, help: string): ErrorInfo => ({ code, message, help });
 const baseName = (path: string) => path.split('/').filter(Boolean).at(-1) ?? path;
 
-export class FakeBackend implements Backend {
-  /** Every call, for tests: name and arguments. */
-  readonly calls: [name: string, ...args: unknown[]][] = [];
+export class FakeBackend extends FakeUsb implements Backend {
   /** What the file dialogs answer, in order; empty means that they were closed. */
   readonly dialogs: string[][] = [];
   /** What a device has logged, counted in lines; `null` for one that keeps no log. */
@@ -84,6 +86,7 @@ export class FakeBackend implements Backend {
   #ticking = false;
 
   constructor(world: World, clock: Clock) {
+    super(copy(world.usb), clock);
     this.#world = world;
     this.#clock = clock;
     this.#virtual = world.devices.some((device) => device.simulated);
@@ -146,6 +149,7 @@ export class FakeBackend implements Backend {
       server,
       settings,
       virtualDevices: this.#virtual,
+      usbPorts: this.usbPorts,
     });
   }
 
@@ -505,6 +509,11 @@ export class FakeBackend implements Backend {
   onDrop(callback: (event: DropEvent) => void): Unsubscribe {
     this.#dropListeners.add(callback);
     return () => this.#dropListeners.delete(callback);
+  }
+
+  protected releaseName(id: string): string {
+    const { product, version } = this.#release(id);
+    return `${product} ${version}`;
   }
 
   // Inside.

@@ -2,6 +2,7 @@ import { mockIPC, clearMocks } from '@tauri-apps/api/mocks';
 import { afterEach, describe, expect, it } from 'vitest';
 import { COMMANDS, type Command } from './commands';
 import { tauriBackend } from './tauri';
+import type { FlashRequest } from '../dto';
 import type { Backend } from './types';
 
 afterEach(() => clearMocks());
@@ -37,6 +38,16 @@ const keyChange = {
   root: 'k',
   releaseKeys: ['k'],
 };
+const wifi = { ssid: 'workshop', password: 'p' };
+const flash: FlashRequest = {
+  source: { kind: 'release', id: 'r' },
+  name: 'shed',
+  trusts: [],
+  wifi,
+  factorySlot: true,
+  bootloader: null,
+  keepNvs: true,
+};
 const CALLS: [Command, (backend: Backend) => Promise<unknown>, Record<string, unknown>][] = [
   ['snapshot', (b) => b.snapshot(), {}],
   [
@@ -71,6 +82,26 @@ const CALLS: [Command, (backend: Backend) => Promise<unknown>, Record<string, un
   ['set_settings', (b) => b.setSettings(settings), { settings }],
   ['start_virtual_devices', (b) => b.startVirtualDevices(2), { count: 2 }],
   ['stop_virtual_devices', (b) => b.stopVirtualDevices(), {}],
+  ['usb_connect', (b) => b.usbConnect('/p'), { port: '/p' }],
+  ['usb_disconnect', (b) => b.usbDisconnect('/p'), { port: '/p' }],
+  ['usb_add_port', (b) => b.usbAddPort('/p'), { path: '/p' }],
+  ['usb_label', (b) => b.usbLabel('/p', 'x'), { port: '/p', label: 'x' }],
+  ['usb_diagnose', (b) => b.usbDiagnose('/p', true), { port: '/p', full: true }],
+  ['usb_plan_repair', (b) => b.usbPlanRepair('/p', 'slot'), { port: '/p', how: 'slot' }],
+  ['usb_plan_flash', (b) => b.usbPlanFlash('/p', flash), { port: '/p', request: flash }],
+  ['usb_carry_out', (b) => b.usbCarryOut('/p', 3), { port: '/p', plan: 3 }],
+  ['usb_cancel', (b) => b.usbCancel('/p'), { port: '/p' }],
+  ['usb_backups', (b) => b.usbBackups(), {}],
+  ['usb_restore', (b) => b.usbRestore('/p', 'b'), { port: '/p', backup: 'b' }],
+  ['usb_monitor', (b) => b.usbMonitor('/p', null), { port: '/p', elf: null }],
+  ['usb_stop_monitor', (b) => b.usbStopMonitor('/p'), { port: '/p' }],
+  ['usb_log', (b) => b.usbLog('/p', 7), { port: '/p', from: 7 }],
+  ['usb_save_log', (b) => b.usbSaveLog('/p', '/o'), { port: '/p', path: '/o' }],
+  ['usb_reset', (b) => b.usbReset('/p'), { port: '/p' }],
+  ['usb_wifi', (b) => b.usbWifi('/p', wifi), { port: '/p', wifi }],
+  ['usb_records', (b) => b.usbRecords(), {}],
+  ['usb_export_records', (b) => b.usbExportRecords('/o'), { path: '/o' }],
+  ['usb_udev_rule', (b) => b.usbUdevRule(), {}],
 ];
 
 describe('the shell', () => {

@@ -84,6 +84,27 @@ export function tauriBackend(): Backend {
     startVirtualDevices: (count) => call('start_virtual_devices', { count }),
     stopVirtualDevices: () => call('stop_virtual_devices'),
 
+    usbConnect: (port) => call('usb_connect', { port }),
+    usbDisconnect: (port) => call('usb_disconnect', { port }),
+    usbAddPort: (path) => call('usb_add_port', { path }),
+    usbLabel: (port, label) => call('usb_label', { port, label }),
+    usbDiagnose: (port, full) => call('usb_diagnose', { port, full }),
+    usbPlanRepair: (port, how) => call('usb_plan_repair', { port, how }),
+    usbPlanFlash: (port, request) => call('usb_plan_flash', { port, request }),
+    usbCarryOut: (port, plan) => call('usb_carry_out', { port, plan }),
+    usbCancel: (port) => call('usb_cancel', { port }),
+    usbBackups: () => call('usb_backups'),
+    usbRestore: (port, backup) => call('usb_restore', { port, backup }),
+    usbMonitor: (port, elf) => call('usb_monitor', { port, elf }),
+    usbStopMonitor: (port) => call('usb_stop_monitor', { port }),
+    usbLog: (port, from) => call('usb_log', { port, from }),
+    usbSaveLog: (port, path) => call('usb_save_log', { port, path }),
+    usbReset: (port) => call('usb_reset', { port }),
+    usbWifi: (port, wifi) => call('usb_wifi', { port, wifi }),
+    usbRecords: () => call('usb_records'),
+    usbExportRecords: (path) => call('usb_export_records', { path }),
+    usbUdevRule: () => call('usb_udev_rule'),
+
     async openFiles({ title, filters, folder = false, multiple = false }) {
       const chosen = await open({ title, multiple, directory: folder, ...withFilters(filters) });
       if (chosen === null) return [];

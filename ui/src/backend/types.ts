@@ -22,6 +22,7 @@ import type {
   Settings,
   Snapshot,
 } from '../dto';
+import type { UsbBackend } from './usb';
 
 export type * from '../dto';
 
@@ -53,7 +54,7 @@ export interface SaveOptions {
   filters?: FileFilter[];
 }
 
-export interface Backend {
+export interface Backend extends UsbBackend {
   /** Call before `snapshot`, so that nothing falls between the two. */
   subscribe(onEvent: (event: Numbered) => void): Promise<Unsubscribe>;
   snapshot(): Promise<Snapshot>;

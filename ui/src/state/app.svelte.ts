@@ -17,20 +17,26 @@ import type {
   Release,
   Server,
   Settings,
+  UsbLogLine,
+  UsbPort,
 } from '../dto';
 import type { Backend, Unsubscribe } from '../backend/types';
 import { toErrorInfo } from '../backend/types';
 import { systemClock, type Clock } from '../clock';
 import { sentence } from '../format';
+import { news } from './usbwords';
 
-export type View = 'devices' | 'releases' | 'history' | 'settings';
-export const VIEWS: View[] = ['devices', 'releases', 'history', 'settings'];
+export type View = 'devices' | 'releases' | 'usb' | 'history' | 'settings';
+export const VIEWS: View[] = ['devices', 'releases', 'usb', 'history', 'settings'];
 
 /** Runs the callback before the next frame is drawn. */
 export type Frame = (callback: () => void) => void;
 
 /** Told of changed chunks, with the number of the event. */
 export type ChunksListener = (runs: ChunkRun[], refused: RefusedChunk[], seq: number) => void;
+
+/** Told of new lines of a board's log. */
+export type UsbLogListener = (lines: readonly UsbLogLine[]) => void;
 
 export interface Notice {
   id: number;
@@ -79,6 +85,9 @@ export class AppState {
   server = $state.raw<Server>({ addresses: [], error: null });
   settings = $state.raw<Settings>({ theme: 'system', port: 7410, interfaces: [], notify: true });
   virtualDevices = $state(false);
+  usbPorts = $state.raw<ReadonlyMap<string, UsbPort>>(new Map());
+  /** The device whose board is looked for on USB; the USB page takes it up. */
+  wantedOnUsb = $state.raw<string | null>(null);
 
   /** How often everything was read again because events were lost. */
   rereads = $state(0);
@@ -96,6 +105,7 @@ export class AppState {
   /** The last phase a job was seen in before it ended. */
   readonly #lastPhase = new Map<number, Phase>();
   readonly #chunkListeners = new Map<number, Set<ChunksListener>>();
+  readonly #usbLogListeners = new Map<string, Set<UsbLogListener>>();
   #gathered: Numbered[] = [];
   #scheduled = false;
   #expectedSeq: number | null = null;
@@ -156,12 +166,17 @@ export class AppState {
   }
 
   onChunks(job: number, listener: ChunksListener): Unsubscribe {
-    const listeners = this.#chunkListeners.get(job) ?? new Set();
-    this.#chunkListeners.set(job, listeners.add(listener));
-    return () => {
-      listeners.delete(listener);
-      if (listeners.size === 0) this.#chunkListeners.delete(job);
-    };
+    return listen(this.#chunkListeners, job, listener);
+  }
+
+  onUsbLog(port: string, listener: UsbLogListener): Unsubscribe {
+    return listen(this.#usbLogListeners, port, listener);
+  }
+
+  /** Goes to the USB page, and there to the board of a device if it is plugged in. */
+  showOnUsb(device: string | null): void {
+    this.wantedOnUsb = device;
+    this.view = 'usb';
   }
 
   // Words to the user.
@@ -262,6 +277,7 @@ export class AppState {
         this.server = snapshot.server;
         this.settings = snapshot.settings;
         this.virtualDevices = snapshot.virtualDevices;
+        this.usbPorts = new Map(snapshot.usbPorts.map((port) => [port.path, port]));
         found = snapshot.notices ?? [];
         const { seq } = snapshot;
         if (seq !== undefined) this.#gathered = this.#gathered.filter((event) => event.seq > seq);
@@ -283,7 +299,7 @@ export class AppState {
     const events = this.#gathered.splice(0);
     if (events.length === 0) return;
     this.now = this.clock.now();
-    const batch = new Batch(this.devices, this.jobs);
+    const batch = new Batch(this.devices, this.jobs, this.usbPorts);
     for (const each of events) this.#apply(each, batch);
     if (batch.devices !== this.devices) this.devices = batch.devices;
     if (batch.resort) this.#sort();
@@ -292,6 +308,8 @@ export class AppState {
       if (batch.newJobs) this.#index();
     }
     if (batch.ends.length > 0) this.announcement = announce(batch.ends);
+    if (batch.ports !== this.usbPorts) this.usbPorts = batch.ports;
+    if (batch.news.length > 0) this.announcement = batch.news.slice(-3).join(' ');
   }
 
   #apply({ seq, event }: Numbered, batch: Batch): void {
@@ -326,6 +344,16 @@ export class AppState {
       case 'virtualDevices':
         this.virtualDevices = event.data;
         break;
+      case 'usbPort':
+        batch.setPort(event.data);
+        break;
+      case 'usbPortGone':
+        batch.removePort(event.data);
+        break;
+      case 'usbLog':
+        for (const listener of this.#usbLogListeners.get(event.data.port) ?? [])
+          listener(event.data.lines);
+        break;
     }
   }
 
@@ -351,12 +379,21 @@ class Batch {
   resort = false;
   newJobs = false;
   readonly ends: Job[] = [];
+  ports: ReadonlyMap<string, UsbPort>;
+  /** What is to be said of boards on USB. */
+  readonly news: string[] = [];
   #ownDevices: Map<string, Device> | null = null;
   #ownJobs: Map<number, Job> | null = null;
+  #ownPorts: Map<string, UsbPort> | null = null;
 
-  constructor(devices: ReadonlyMap<string, Device>, jobs: ReadonlyMap<number, Job>) {
+  constructor(
+    devices: ReadonlyMap<string, Device>,
+    jobs: ReadonlyMap<number, Job>,
+    ports: ReadonlyMap<string, UsbPort>,
+  ) {
     this.devices = devices;
     this.jobs = jobs;
+    this.ports = ports;
   }
 
   setDevice(device: Device): void {
@@ -379,6 +416,31 @@ class Batch {
     this.jobs = this.#ownJobs ??= new Map(this.jobs);
     this.#ownJobs.set(job.id, job);
   }
+
+  setPort(port: UsbPort): void {
+    const said = news(this.ports.get(port.path), port);
+    if (said !== null) this.news.push(said);
+    this.ports = this.#ownPorts ??= new Map(this.ports);
+    this.#ownPorts.set(port.path, port);
+  }
+
+  removePort(path: string): void {
+    this.ports = this.#ownPorts ??= new Map(this.ports);
+    this.#ownPorts.delete(path);
+  }
+}
+
+function listen<Name, Listener>(
+  all: Map<Name, Set<Listener>>,
+  name: Name,
+  listener: Listener,
+): Unsubscribe {
+  const listeners = all.get(name) ?? new Set();
+  all.set(name, listeners.add(listener));
+  return () => {
+    listeners.delete(listener);
+    if (listeners.size === 0) all.delete(name);
+  };
 }
 
 function announce(ends: Job[]): string {

@@ -4,18 +4,36 @@ import { toErrorInfo, type DropEvent } from '../backend/types';
 import { fileName, sentence } from '../format';
 import type { AppState } from './app.svelte';
 
+/** What may become of a drop: what the app says, or that a board in sight is flashed with it. */
+export type Plan = DropPlan | { kind: 'flash'; path: string; sentence: string };
+
+/** The board, or boards, on which a file that is dropped now would be flashed. */
+export interface FlashTarget {
+  target(): string | null;
+  flash(path: string): void;
+}
+
+/** A release, an ELF (with or without a name ending) or a merged image. */
+const FLASHABLE = /(\.(airlift|elf|bin)|[\\/][^.\\/]+)$/;
+
 export class DropState {
   readonly #app: AppState;
   readonly #openSheet: (draft: Draft) => void;
+  readonly #flashing: FlashTarget | null;
 
   paths = $state.raw<readonly string[] | null>(null);
-  plan = $state.raw<DropPlan | null>(null);
-  #planning: Promise<DropPlan> | null = null;
+  plan = $state.raw<Plan | null>(null);
+  #planning: Promise<Plan> | null = null;
   #generation = 0;
 
-  constructor(app: AppState, openSheet: (draft: Draft) => void) {
+  constructor(
+    app: AppState,
+    openSheet: (draft: Draft) => void,
+    flashing: FlashTarget | null = null,
+  ) {
     this.#app = app;
     this.#openSheet = openSheet;
+    this.#flashing = flashing;
   }
 
   readonly held = $derived(this.paths !== null);
@@ -66,7 +84,7 @@ export class DropState {
     const generation = this.#generation;
     this.paths = paths;
     this.plan = null;
-    this.#planning = this.#app.backend.planDrop(paths);
+    this.#planning = this.#flashPlan(paths) ?? this.#app.backend.planDrop(paths);
     this.#planning.then(
       (plan) => {
         if (generation === this.#generation) this.plan = plan;
@@ -78,6 +96,19 @@ export class DropState {
     );
   }
 
+  /** On the USB page a file is for the board, whatever else could be done with it. */
+  #flashPlan(paths: readonly string[]): Promise<Plan> | null {
+    const [path] = paths;
+    const target = this.#flashing?.target() ?? null;
+    if (path === undefined || paths.length > 1 || target === null) return null;
+    if (!FLASHABLE.test(path)) return null;
+    return Promise.resolve({
+      kind: 'flash',
+      path,
+      sentence: `Flash ${fileName(path)} on ${target}`,
+    });
+  }
+
   #clear(): void {
     this.#generation += 1;
     this.paths = null;
@@ -85,7 +116,7 @@ export class DropState {
     this.#planning = null;
   }
 
-  async #act(plan: DropPlan): Promise<void> {
+  async #act(plan: Plan): Promise<void> {
     this.#clear();
     switch (plan.kind) {
       case 'addRelease': {
@@ -108,6 +139,9 @@ export class DropState {
       }
       case 'newRelease':
         this.#openSheet(plan.draft);
+        break;
+      case 'flash':
+        this.#flashing?.flash(plan.path);
         break;
       case 'refuse':
         this.#app.complain(plan.error);

@@ -11,9 +11,11 @@ import type { ReleasesView } from '../../state/releases.svelte';
 import { emptyWorld, FakeBackend, type World } from '../fake';
 import { T } from '../../testids';
 import { KEY, makeRelease, OFFLINE, START, WELL, type Behaviour } from './data';
+import type { UsbView } from '../../state/usb.svelte';
+import { USB_SCENARIOS } from './usbscenarios';
 import { many, workshop } from './worlds';
 
-interface Stage {
+export interface Stage {
   world: World;
   backend: FakeBackend;
   app: AppState;
@@ -21,9 +23,10 @@ interface Stage {
   pass(ms: number): Promise<void>;
   devices: DevicesView;
   releases: ReleasesView;
+  usb: UsbView;
 }
 
-interface Scenario {
+export interface Scenario {
   world(): World;
   act?(stage: Stage): Promise<void> | void;
 }
@@ -103,6 +106,7 @@ async function changeKeys({ app, backend }: Stage, passphrase: string): Promise<
 }
 
 export const SCENARIOS: Record<string, Scenario> = {
+  ...USB_SCENARIOS,
   'first-start': { world: emptyWorld },
   empty: {
     world: () => ({ ...workshop(), devices: [], history: [] }),
@@ -384,16 +388,16 @@ export function openScenario(target: HTMLElement, params: URLSearchParams): AppS
     target,
     props: {
       app,
-      onready: (devices, releases) => void play(devices, releases),
+      onready: (devices, releases, usb) => void play(devices, releases, usb),
     },
   });
 
-  async function play(devices: DevicesView, releases: ReleasesView) {
+  async function play(devices: DevicesView, releases: ReleasesView, usb: UsbView) {
     const pass = async (ms: number) => {
       clock.advance(ms);
       await tick();
     };
-    await scenario?.act?.({ world, backend, app, pass, devices, releases });
+    await scenario?.act?.({ world, backend, app, pass, devices, releases, usb });
     app.now = clock.now();
     document.documentElement.dataset.scene = 'ready';
     if (!frozen) drive(systemClock, clock);
