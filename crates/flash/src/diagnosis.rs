@@ -10,20 +10,32 @@
 //! | --- | --- |
 //! | `bootloader` | the second-stage bootloader |
 //! | `table` | the partition table, and which one it was when it is damaged |
-//! | `state` | partition `airlift`: the state and the envelopes |
+//! | `store` | partition `airlift`: the state and the envelopes |
 //! | `slot` | the app partitions |
 //! | `files` | the file system |
 //! | `boot` | which slot ESP-IDF's bootloader starts, and what the boot guard then does |
 //! | `regions`, `words` | all of it as a map of the flash, and in sentences |
 
+mod boot;
+mod bootloader;
+mod facts;
+mod files;
 mod finding;
+mod image;
+mod reader;
+mod regions;
+mod slot;
+mod store;
+mod table;
+mod words;
 
 pub use finding::{Finding, FindingCode};
 
 use crate::read::{ReadError, ReadFlash};
 use airlift_release::Release;
-use airlift_updater::SlotId;
 use airlift_wire::{KeyId, KeySet};
+use facts::Facts;
+use reader::Reader;
 
 /// Most bytes that [`Depth::Quick`] reads.
 pub const QUICK_BYTES: u32 = 256 * 1024;
@@ -186,8 +198,9 @@ pub struct Diagnosis {
     pub sentence: String,
     /// What will happen at the next start, one sentence.
     pub next_boot: String,
-    /// The slot that runs after the next start, if any will; what the boot guard does is counted in.
-    pub boots: Option<SlotId>,
+    /// Label of the slot that runs after the next start, if any will; what the boot guard does is
+    /// counted in.
+    pub boots: Option<String>,
     /// The whole flash in order, without gaps.
     pub regions: Vec<Region>,
     /// Everything found, worst first.
@@ -204,6 +217,7 @@ pub struct Diagnosis {
     pub complete: bool,
     /// Bytes that were read; those that the chip digested by itself do not count.
     pub bytes_read: u32,
+    pub(crate) facts: Facts,
 }
 
 /// Looks at a flash. `on_progress` is told bytes looked at and bytes to look at, as far as is known.
@@ -216,21 +230,37 @@ pub fn diagnose(
     depth: Depth,
     on_progress: &mut dyn FnMut(u32, u32),
 ) -> Result<Diagnosis, ReadError> {
-    let _ = (known, depth);
-    on_progress(0, flash.size());
+    let limit = match depth {
+        Depth::Quick => Some(QUICK_BYTES),
+        Depth::Full => None,
+    };
+    let mut reader = Reader::new(flash, limit, on_progress);
+    let facts = Facts::collect(&mut reader, known, depth)?;
+    let bytes_read = reader.bytes_read();
+    let findings = words::findings(&facts);
+    let state = facts.state();
+    let trust = state.and_then(|state| state.trust);
+    let trusts = trust.iter().flat_map(|trust| {
+        let root = std::iter::once(trust.root.id());
+        root.chain(trust.release_keys().iter().map(|key| key.id()))
+    });
+    let name = state.map(|state| state.name.as_str().to_owned());
     Ok(Diagnosis {
-        code: FindingCode::Healthy,
-        verdict: Verdict::Healthy,
-        sentence: String::new(),
-        next_boot: String::new(),
-        boots: None,
-        regions: Vec::new(),
-        findings: Vec::new(),
-        product: None,
-        name: None,
-        sequence: None,
-        trusts: Vec::new(),
-        complete: false,
-        bytes_read: 0,
+        code: findings
+            .first()
+            .map_or(FindingCode::Healthy, |worst| worst.code),
+        verdict: words::verdict(&facts, &findings),
+        sentence: words::sentence(&facts, &findings),
+        next_boot: words::next_boot(&facts),
+        boots: facts.runs().map(|slot| slot.label().to_owned()),
+        regions: regions::all(&facts),
+        product: state.map(|state| state.product.as_str().to_owned()),
+        name: name.filter(|name| !name.is_empty()),
+        sequence: state.map(|state| state.sequence),
+        trusts: trusts.collect(),
+        complete: facts.complete,
+        bytes_read,
+        findings,
+        facts,
     })
 }

@@ -84,7 +84,8 @@ impl Partition {
         e
     }
 
-    fn decode(e: &[u8; ENTRY_LEN]) -> Self {
+    /// Reads an entry, whatever its magic is.
+    pub fn decode(e: &[u8; ENTRY_LEN]) -> Self {
         let word = |at: usize| u32::from_le_bytes([e[at], e[at + 1], e[at + 2], e[at + 3]]);
         let mut label = [0; 16];
         label.copy_from_slice(&e[12..28]);

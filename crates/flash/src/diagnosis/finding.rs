@@ -33,6 +33,8 @@ codes! {
     WrongChipBootloader = "wrong_chip_bootloader";
     /// The bootloader is not whole.
     DamagedBootloader = "damaged_bootloader";
+    /// The bootloader believes in less flash than the partitions need.
+    BootloaderFlashSize = "bootloader_flash_size";
     /// There is no partition table.
     NoPartitionTable = "no_partition_table";
     /// The partition table is damaged.
@@ -55,6 +57,8 @@ codes! {
     SlotMismatch = "slot_mismatch";
     /// Neither entry of otadata counts, and one should.
     OtadataLost = "otadata_lost";
+    /// Another slot is selected than the one that was confirmed last.
+    OlderSelected = "older_selected";
     /// A release was tried, and its trial has ended badly.
     TrialDied = "trial_died";
     /// A release is on trial.
@@ -73,8 +77,6 @@ codes! {
     NoKeys = "no_keys";
     /// The stored envelope of a slot is damaged, or no key that the board trusts has signed it.
     EnvelopeUntrusted = "envelope_untrusted";
-    /// One of two copies is damaged, and the other one counts.
-    CopyDamaged = "copy_damaged";
     /// An update was cut short; starting it again goes on where it was.
     UnfinishedUpdate = "unfinished_update";
     /// Everything that was checked is right.

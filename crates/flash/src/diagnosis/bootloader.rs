@@ -1,0 +1,102 @@
+//! The second-stage bootloader.
+
+use super::image::{self, Found};
+use super::reader::Reader;
+use crate::bootloader;
+use crate::read::ReadError;
+use airlift_wire::image::{DESCRIPTOR_OFFSET, Header, ImageError};
+use airlift_wire::partition::TABLE_OFFSET;
+
+/// First byte of the description that bootloaders have since ESP-IDF 5.1 (`esp_bootloader_desc.h`).
+const DESCRIPTION_MAGIC: u8 = 80;
+/// Where the version of ESP-IDF is in it, and how long it is.
+const IDF_VERSION: std::ops::Range<usize> = 8..40;
+
+/// What stands where the ROM looks for a bootloader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bootloader {
+    pub offset: u32,
+    pub state: State,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nothing.
+    Erased,
+    /// Something else.
+    Other,
+    /// A bootloader for another chip.
+    WrongChip(u16),
+    /// One that is not whole.
+    Damaged(ImageError),
+    /// One that believes in less flash than the partition table needs.
+    FlashTooSmall {
+        /// Bytes that it believes in.
+        believes: u32,
+        /// Its length.
+        len: u32,
+    },
+    /// A whole one.
+    Whole {
+        len: u32,
+        /// Version of ESP-IDF.
+        idf: Option<String>,
+        /// Bytes of flash that it believes in.
+        flash: u32,
+    },
+}
+
+impl Bootloader {
+    /// Whether the ROM starts it, and it goes on to an app.
+    pub fn works(&self) -> bool {
+        matches!(self.state, State::Whole { .. })
+    }
+
+    /// A bootloader refuses partitions past the flash that its header names.
+    pub fn check_against(&mut self, end_of_partitions: u32) {
+        if let State::Whole { len, flash, .. } = self.state
+            && flash < end_of_partitions
+        {
+            self.state = State::FlashTooSmall {
+                believes: flash,
+                len,
+            };
+        }
+    }
+}
+
+pub(crate) fn look(reader: &mut Reader<'_>, chip: u16) -> Result<Bootloader, ReadError> {
+    // A chip that is not known has its bootloader where the latest ones have it.
+    let offset = bootloader::offset(chip).unwrap_or(0);
+    let head: [u8; DESCRIPTOR_OFFSET + 80] = reader.array(offset)?;
+    let state = match Header::parse(&head) {
+        Err(_) if head.iter().all(|byte| *byte == 0xFF) => State::Erased,
+        Err(_) => State::Other,
+        Ok(header) if header.chip_id != chip => State::WrongChip(header.chip_id),
+        Ok(header) => {
+            let room = TABLE_OFFSET - offset;
+            match image::read_whole(reader, offset, room)? {
+                Found::Whole { len, .. } => State::Whole {
+                    len,
+                    idf: idf_version(&head[DESCRIPTOR_OFFSET..]),
+                    flash: 1u32
+                        .checked_shl(u32::from(header.flash_size_code) + 20)
+                        .unwrap_or(u32::MAX),
+                },
+                Found::Bad { error, .. } => State::Damaged(error),
+            }
+        }
+    };
+    Ok(Bootloader { offset, state })
+}
+
+fn idf_version(description: &[u8]) -> Option<String> {
+    if description.first() != Some(&DESCRIPTION_MAGIC) {
+        return None;
+    }
+    let field = description.get(IDF_VERSION)?;
+    let end = field.iter().position(|byte| *byte == 0)?;
+    let text = std::str::from_utf8(&field[..end]).ok()?;
+    let printable = |c: char| c.is_ascii_graphic();
+    (!text.is_empty() && text.chars().all(printable)).then(|| text.to_owned())
+}

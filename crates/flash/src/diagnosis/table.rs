@@ -1,0 +1,178 @@
+//! The partition table, and which one it was when it is damaged.
+
+use super::reader::Reader;
+use crate::read::ReadError;
+use airlift_updater::{Layout, SlotId};
+use airlift_wire::image::Header;
+use airlift_wire::limits::{MAX_PARTITIONS, SECTOR_SIZE};
+use airlift_wire::otadata::Entry;
+use airlift_wire::partition::{
+    self, ENTRY_LEN, Partition, PartitionError, TABLE_LEN, TABLE_OFFSET, TYPE_APP, Table,
+};
+use airlift_wire::state::{STATE_LEN, State};
+
+const SECTOR: u32 = SECTOR_SIZE as u32;
+/// Smallest flash that the default partitions are for.
+const SMALLEST: u32 = 4 << 20;
+/// What a table that is only guessed must have found of itself in the flash: a state, or two images,
+/// or a file system and an image.
+const ENOUGH: u32 = 4;
+
+/// What stands where the table belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TableState {
+    /// A table that is right.
+    Right,
+    /// Nothing.
+    Erased,
+    /// Something else.
+    Other,
+    /// A table that is not right.
+    Damaged(PartitionError),
+    /// A table for a larger flash.
+    TooLarge {
+        /// Bytes of flash that it needs.
+        needs: u32,
+    },
+}
+
+/// Where the partitions are known from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The table.
+    Table,
+    /// What a damaged table still says, and the flash agrees with.
+    Remains,
+    /// The default layout, and the flash agrees with it.
+    Default,
+}
+
+/// The partitions.
+#[derive(Clone, Debug)]
+pub(crate) struct Partitions {
+    pub state: TableState,
+    /// In table order; empty when nothing says where they are.
+    pub list: Vec<Partition>,
+    pub source: Source,
+    /// When they allow updates.
+    pub layout: Option<Layout>,
+}
+
+impl Partitions {
+    /// Where the last one ends.
+    pub fn end(&self) -> u32 {
+        self.list.iter().map(Partition::end).max().unwrap_or(0)
+    }
+}
+
+pub(crate) fn look(reader: &mut Reader<'_>, chip: u16) -> Result<Partitions, ReadError> {
+    let bytes: [u8; TABLE_LEN] = reader.array(TABLE_OFFSET)?;
+    let size = reader.size();
+    let error = match Table::parse(&bytes, size) {
+        Ok(table) => {
+            return Ok(Partitions {
+                state: TableState::Right,
+                list: table.iter().collect(),
+                source: Source::Table,
+                layout: Layout::from_table(&table, size, SlotId::Ota0),
+            });
+        }
+        Err(error) => error,
+    };
+    let entries = entries(&bytes);
+    let needs = entries.iter().map(Partition::end).max().unwrap_or(0);
+    let is_whole = Table::parse(&bytes, u32::MAX).is_ok();
+    let state = match error {
+        _ if bytes.iter().all(|byte| *byte == 0xFF) => TableState::Erased,
+        PartitionError::Layout if is_whole => TableState::TooLarge { needs },
+        PartitionError::Magic if entries.is_empty() => TableState::Other,
+        error => TableState::Damaged(error),
+    };
+    let (list, source) = guess(reader, entries, chip)?.unwrap_or((Vec::new(), Source::Table));
+    let layout = layout(&list, size);
+    Ok(Partitions {
+        state,
+        list,
+        source,
+        layout,
+    })
+}
+
+/// All entries with the right magic, whatever else is wrong.
+fn entries(bytes: &[u8; TABLE_LEN]) -> Vec<Partition> {
+    let (chunks, _) = bytes.as_chunks::<ENTRY_LEN>();
+    let chunks = chunks.iter().take(MAX_PARTITIONS);
+    chunks
+        .filter(|entry| entry.starts_with(&[0xAA, 0x50]))
+        .map(Partition::decode)
+        .collect()
+}
+
+/// What partitions allow, if they can be a table.
+pub(crate) fn layout(list: &[Partition], flash_size: u32) -> Option<Layout> {
+    let mut bytes = [0xFF; TABLE_LEN];
+    partition::encode(list, &mut bytes).ok()?;
+    let table = Table::parse(&bytes, flash_size).ok()?;
+    Layout::from_table(&table, flash_size, SlotId::Ota0)
+}
+
+/// The partitions that the flash itself speaks for.
+fn guess(
+    reader: &mut Reader<'_>,
+    mut entries: Vec<Partition>,
+    chip: u16,
+) -> Result<Option<(Vec<Partition>, Source)>, ReadError> {
+    let size = reader.size();
+    // A table for a larger flash: what reaches over the end is cut there.
+    for entry in &mut entries {
+        if entry.offset < size && entry.end() > size {
+            entry.size = (size - entry.offset) / SECTOR * SECTOR;
+        }
+    }
+    entries.retain(|entry| entry.end() <= size && entry.size > 0);
+    let mut candidates = vec![(entries, Source::Remains)];
+    let sizes = (0..5).map(|n| SMALLEST << n);
+    for smaller in sizes.take_while(|smaller| *smaller <= size) {
+        for factory in [true, false] {
+            let (list, n) = partition::default_layout(smaller, factory);
+            candidates.push((list[..n].to_vec(), Source::Default));
+        }
+    }
+    let mut best: Option<(u32, Vec<Partition>, Source)> = None;
+    for (list, source) in candidates {
+        let Some(layout) = layout(&list, size) else {
+            continue;
+        };
+        let found = evidence(reader, &layout, chip)?;
+        if found >= ENOUGH && best.as_ref().is_none_or(|(most, ..)| found > *most) {
+            best = Some((found, list, source));
+        }
+    }
+    Ok(best.map(|(_, list, source)| (list, source)))
+}
+
+/// How much of what a layout says is in the flash.
+fn evidence(reader: &mut Reader<'_>, layout: &Layout, chip: u16) -> Result<u32, ReadError> {
+    let mut found = 0;
+    for sector in [0, SECTOR] {
+        let bytes: [u8; STATE_LEN] = reader.array(layout.airlift.offset + sector)?;
+        found += 4 * u32::from(State::decode(&bytes).is_some());
+    }
+    for n in [0, 1] {
+        let entry = Entry::decode(&reader.array(layout.otadata_offset(n))?);
+        found += u32::from(entry.has_right_crc());
+    }
+    for slot in SlotId::ALL {
+        let Some(app) = layout.partition(slot) else {
+            continue;
+        };
+        let head: [u8; 24] = reader.array(app.offset)?;
+        let fits = Header::parse(&head).is_ok_and(|header| header.chip_id == chip);
+        found += 2 * u32::from(fits && app.kind == TYPE_APP);
+    }
+    if let Some(vfs) = layout.vfs {
+        let blocks = super::files::superblock(reader, vfs)?.map(|found| found.blocks);
+        found += 2 * u32::from(blocks == Some(vfs.size / SECTOR));
+    }
+    Ok(found)
+}
