@@ -80,7 +80,7 @@ class Bench:
         flash = self.work / f"{name}.bin"
         command = [
             *(self.options.factory, release, "--trust", self.key.with_suffix(".pub.pem")),
-            *("--name", name, "-o", flash, "--elf", self.options.images / "good.elf"),
+            *("--name", name, "-o", flash),
             *(("--bootloader", bootloader) if bootloader else ()),
         ]
         subprocess.run(list(map(str, command)), check=True, capture_output=True)
