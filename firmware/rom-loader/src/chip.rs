@@ -123,7 +123,10 @@ impl Chip {
 
     /// What that divider is at a baud rate.
     pub(crate) const fn divider_at(baud: u32) -> u32 {
-        if baud == 0 { 0 } else { CRYSTAL / baud }
+        match CRYSTAL.checked_div(baud) {
+            Some(divider) => divider,
+            None => 0,
+        }
     }
 
     /// Addresses of the SPI controller of the flash.

@@ -320,7 +320,7 @@ impl Loader {
                 Ok(Reply::default())
             }
             Command::MemData => {
-                self.uploaded += block(request)?.len() as u32;
+                self.uploaded = self.uploaded.saturating_add(block(request)?.len() as u32);
                 Ok(Reply::default())
             }
             Command::MemEnd => {
@@ -356,7 +356,7 @@ impl Loader {
             Command::EraseRegion => {
                 expect_length(request, &[8])?;
                 let (offset, length) = (request.word(0), request.word(1));
-                if offset % SECTOR != 0 || length % SECTOR != 0 {
+                if !offset.is_multiple_of(SECTOR) || !length.is_multiple_of(SECTOR) {
                     return Err(Refusal::Malformed);
                 }
                 erase(&mut lock(&self.flash), offset, length)?;
@@ -393,7 +393,7 @@ impl Loader {
 
     /// Address, value, mask and delay, any number of times.
     fn write_memory(&mut self, request: &Request) -> Result<Reply, Refusal> {
-        if request.body.is_empty() || request.body.len() % 16 != 0 {
+        if request.body.is_empty() || !request.body.len().is_multiple_of(16) {
             return Err(Refusal::Malformed);
         }
         let mut then = None;
@@ -513,7 +513,7 @@ fn erase(flash: &mut Flash, mut offset: u32, length: u32) -> Result<(), Refusal>
 
 /// What is erased at once at `offset` when all up to `end` is to be.
 fn erase_unit(offset: u32, end: u32) -> u32 {
-    if offset % BLOCK == 0 && end - offset >= BLOCK {
+    if offset.is_multiple_of(BLOCK) && end - offset >= BLOCK {
         BLOCK
     } else {
         SECTOR
@@ -541,3 +541,6 @@ fn expect_length(request: &Request, lengths: &[usize]) -> Result<(), Refusal> {
 pub(crate) fn lock(flash: &Mutex<Flash>) -> MutexGuard<'_, Flash> {
     flash.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

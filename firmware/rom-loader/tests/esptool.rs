@@ -48,7 +48,7 @@ fn image(length: usize) -> Vec<u8> {
         x ^= x << 13;
         x ^= x >> 17;
         x ^= x << 5;
-        if i % 2 == 0 { 0 } else { x as u8 }
+        if i.is_multiple_of(2) { 0 } else { x as u8 }
     };
     (0..length).map(&mut next).collect()
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use airlift_provision::improv::{Command as Improv, Fault, Packet, State};
+use airlift_provision::scan::Network;
 use rustix::event::PollFlags;
 
 use super::{
@@ -16,6 +17,9 @@ use crate::timing::Timing;
 /// Of a response that comes byte by byte, only so many do: a host that waits for each would wait for
 /// minutes.
 const TRICKLED: usize = 64;
+
+/// How strong the one network is that a board hears.
+const SIGNAL_DBM: i8 = -55;
 
 impl Board {
     pub(super) fn send_answer(
@@ -151,8 +155,13 @@ impl Board {
                         ]
                     }
                 }
-                #[allow(unreachable_patterns)]
-                Some(Ok(_)) => vec![Packet::error(Some(Fault::Unknown))],
+                Some(Ok(Improv::Scan)) => {
+                    let (name, password) = &application.network;
+                    let protected = !password.is_empty();
+                    let heard = Network::new(name.as_bytes(), SIGNAL_DBM, protected);
+                    let found = heard.iter().map(Packet::network);
+                    found.chain([Packet::no_more_networks()]).collect()
+                }
             };
             for packet in packets {
                 self.send(packet.bytes(), HOST_PATIENCE)?;
