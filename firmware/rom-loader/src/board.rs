@@ -198,8 +198,9 @@ impl Board {
         if matches!(self.behaviour, Behaviour::Silent | Behaviour::Flooding) {
             return Ok(());
         }
+        let started = self.wire_free.max(self.flash_free);
         if self.config.timing.is_some() {
-            self.pause_until(self.wire_free.max(self.flash_free))?;
+            self.pause_until(started)?;
         }
         // What arrives during a reading are its acknowledgements.
         let command = if self.loader.is_reading() {
@@ -245,18 +246,25 @@ impl Board {
             }
             _ => self.loader.take(frame, self.baud.unwrap_or(START_BAUD)),
         };
+        // From one time to the next, so that what this computer takes is not added.
+        let mut now = started;
         if let Some(timing) = self.config.timing {
-            self.pause(timing.turnaround + timing.of(answer.before))?;
+            now += timing.turnaround + timing.of(answer.before);
+            self.pause_until(now)?;
         }
         if let Some(Action::UnplugAfter(time)) = action {
+            self.loader.follow_up();
             self.unplug();
             self.replug_at = time.map(|time| Instant::now() + time);
             return Err(Interrupted);
         }
-        self.send_answer(answer.frames, action)?;
+        now = self.send_answer(answer.frames, action, now)?;
+        let more = self.loader.follow_up();
         if let Some(timing) = self.config.timing {
-            self.flash_free = Instant::now() + timing.of(answer.after);
+            now += timing.of(more.before);
+            self.flash_free = now;
         }
+        self.send_answer(more.frames, action, now)?;
         if action == Some(Action::BaudLost) {
             self.behaviour = Behaviour::Lost;
         }

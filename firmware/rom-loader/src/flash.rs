@@ -187,10 +187,21 @@ impl Flash {
         let length = data.len() as u32;
         self.note(Kind::Write, offset, length);
         self.work.pages += (offset + length).div_ceil(PAGE) - offset / PAGE;
-        for (at, byte) in (offset..).zip(data) {
-            if !self.keeps(at - at % SECTOR) {
-                self.bytes[at as usize] &= byte;
+        let mut at = offset;
+        let mut left = data;
+        while !left.is_empty() {
+            let sector = at - at % SECTOR;
+            let here = left.len().min((sector + SECTOR - at) as usize);
+            let (now, later) = left.split_at(here);
+            if !self.keeps(sector) {
+                let cells = &mut self.bytes[at as usize..][..here];
+                cells
+                    .iter_mut()
+                    .zip(now)
+                    .for_each(|(cell, byte)| *cell &= byte);
             }
+            at += here as u32;
+            left = later;
         }
         self.save(range);
         Ok(())

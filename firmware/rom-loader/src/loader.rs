@@ -88,8 +88,6 @@ pub(crate) struct Answer {
     pub(crate) frames: Vec<Vec<u8>>,
     /// Work before the first of them is sent.
     pub(crate) before: Work,
-    /// Work after the last.
-    pub(crate) after: Work,
     /// What else happens, after that.
     pub(crate) then: Option<Then>,
 }
@@ -153,6 +151,8 @@ pub(crate) struct Loader {
     uploaded: u32,
     writing: Option<Writing>,
     reading: Option<Reading>,
+    /// The command that was answered last, while work for it is left.
+    answered: Option<u8>,
     /// A stub's error that the next command is answered with.
     owed: Option<Refusal>,
 }
@@ -175,6 +175,7 @@ impl Loader {
             uploaded: 0,
             writing: None,
             reading: None,
+            answered: None,
             owed: None,
         };
         loader.set_faults(faults);
@@ -223,21 +224,16 @@ impl Loader {
             Ok(reply) => {
                 let mut answer = self.accept(&request, reply);
                 answer.before = lock(&self.flash).take_work();
-                if self.stub {
-                    self.follow_up(request.code, &mut answer);
-                }
+                self.answered = self.stub.then_some(request.code);
                 answer
             }
         }
     }
 
-    /// What a stub does after it answered.
-    fn follow_up(&mut self, code: u8, answer: &mut Answer) {
-        match (
-            Command::from_code(code),
-            &mut self.writing,
-            &mut self.reading,
-        ) {
+    /// What a stub does once its answer has left: it works on a block, or sends what is read.
+    pub(crate) fn follow_up(&mut self) -> Answer {
+        let command = self.answered.take().and_then(Command::from_code);
+        match (command, &mut self.writing, &mut self.reading) {
             (
                 Some(
                     Command::FlashBegin
@@ -250,17 +246,19 @@ impl Loader {
             ) => {
                 let mut flash = lock(&self.flash);
                 self.owed = writing.work(&mut flash).err();
-                answer.after = flash.take_work();
+                Answer {
+                    before: flash.take_work(),
+                    ..Answer::default()
+                }
             }
             (Some(Command::ReadFlash), _, Some(reading)) => {
                 let (first, done) = reading.first(&self.flash);
-                answer.frames.extend(first.frames);
-                answer.after = first.before;
                 if done {
                     self.reading = None;
                 }
+                first
             }
-            _ => {}
+            _ => Answer::default(),
         }
     }
 

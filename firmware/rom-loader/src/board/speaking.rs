@@ -22,13 +22,15 @@ const TRICKLED: usize = 64;
 const SIGNAL_DBM: i8 = -55;
 
 impl Board {
+    /// Sends frames, on the wire from `now` on; when they have left it.
     pub(super) fn send_answer(
         &mut self,
         mut frames: Vec<Vec<u8>>,
         action: Option<Action>,
-    ) -> Result<(), Interrupted> {
+        mut now: Instant,
+    ) -> Result<Instant, Interrupted> {
         if frames.is_empty() {
-            return Ok(());
+            return Ok(now);
         }
         if action == Some(Action::WrongCommand) {
             for code in frames.iter_mut().filter_map(|frame| frame.get_mut(1)) {
@@ -44,7 +46,7 @@ impl Board {
             .flat_map(|frame| slip::encode(frame))
             .collect();
         match action {
-            Some(Action::DropResponse) => return Ok(()),
+            Some(Action::DropResponse) => return Ok(now),
             Some(Action::CorruptResponse(at)) => {
                 let length = bytes.len();
                 bytes[at as usize % length] ^= 1 << (at % 8);
@@ -68,9 +70,11 @@ impl Board {
             _ => {}
         }
         if self.config.timing.is_some() {
-            self.pause(Timing::wire(bytes.len(), self.wire_baud()))?;
+            now += Timing::wire(bytes.len(), self.wire_baud());
+            self.pause_until(now)?;
         }
-        self.send(&bytes, HOST_PATIENCE)
+        self.send(&bytes, HOST_PATIENCE)?;
+        Ok(now)
     }
 
     /// A host that does not read loses the log, as with a board.
