@@ -28,3 +28,6 @@ pub use tree::{Entry, FileTree, format};
 /// Most entries of a file system that are listed: what a release may bring into a folder, three times,
 /// and as much of the user's own.
 pub const MAX_ENTRIES: usize = 4 * airlift_wire::limits::MAX_TAR_ENTRIES as usize;
+
+#[cfg(test)]
+mod tests;

@@ -87,7 +87,7 @@ impl<'a, D: BlockDevice> FileSystem<'a, D> {
     /// Name every block in use to `visit`, both of each metadata pair: what has to be kept, or written
     /// elsewhere, for this file system to be there. A block that files share is named more than once.
     ///
-    /// `visit` must not panic.
+    /// A panic in `visit` aborts.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Corrupt`].
@@ -385,6 +385,20 @@ impl<'a, D: BlockDevice> FileSystem<'a, D> {
                 Ok(true)
             })?;
         Ok(found)
+    }
+
+    /// Show every child of `folder` to `visit`, in no order, until that returns `false`.
+    ///
+    /// # Errors
+    /// [`Error::NoEntry`], [`Error::NotDirectory`], [`Error::Io`], [`Error::Corrupt`], and those of
+    /// `visit`.
+    pub fn visit_children(
+        &mut self,
+        folder: impl AsRef<[u8]>,
+        visit: impl FnMut(&[u8], Metadata) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let folder = Path::folder(folder.as_ref())?;
+        self.raw.for_each_child(folder.as_c_str(), visit)
     }
 
     fn open_writer(&mut self, path: &[u8], open: Open) -> Result<(), Error> {

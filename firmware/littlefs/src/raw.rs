@@ -41,6 +41,20 @@ pub(crate) struct Raw<'a, D> {
 // each call.
 unsafe impl<D: Send> Send for Raw<'_, D> {}
 
+/// A folder that is open, until this is dropped.
+struct OpenFolder {
+    lfs: *mut ffi::lfs_t,
+    dir: *mut ffi::lfs_dir_t,
+}
+
+impl Drop for OpenFolder {
+    fn drop(&mut self) {
+        // SAFETY: the folder was opened by the call that made this and is closed nowhere else. Closing
+        // takes it off littlefs' list and cannot fail.
+        let _closed = unsafe { ffi::lfs_dir_close(self.lfs, self.dir) };
+    }
+}
+
 /// How a file is opened for writing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Open {
@@ -261,29 +275,23 @@ impl<'a, D: BlockDevice> Raw<'a, D> {
         let lfs = self.enter();
         let dir = self.dir();
         // SAFETY: mounted; `path` outlives the call; `dir` is not open, since this is the only function
-        // that opens it and it closes it again below (no visitor in this crate panics).
+        // that opens it, and closes it again, whatever `visit` does.
         check(unsafe { ffi::lfs_dir_open(lfs, dir, path.as_ptr()) })?;
-        let result = loop {
+        let open = OpenFolder { lfs, dir };
+        loop {
             let mut info = ffi::lfs_info::default();
             // SAFETY: `dir` was opened above; `info` outlives the call.
-            match check(unsafe { ffi::lfs_dir_read(lfs, dir, &raw mut info) }) {
-                Ok(0) => break Ok(()),
-                Ok(_) => {}
-                Err(error) => break Err(error),
+            if check(unsafe { ffi::lfs_dir_read(open.lfs, open.dir, &raw mut info) })? == 0 {
+                return Ok(());
             }
             let name = name_bytes(&info);
             if name == b"." || name == b".." {
                 continue;
             }
-            match metadata(&info).and_then(|metadata| visit(name, metadata)) {
-                Ok(true) => {}
-                Ok(false) => break Ok(()),
-                Err(error) => break Err(error),
+            if !visit(name, metadata(&info)?)? {
+                return Ok(());
             }
-        };
-        // SAFETY: `dir` was opened above.
-        let closed = check(unsafe { ffi::lfs_dir_close(lfs, dir) });
-        result.and(closed.map(drop))
+        }
     }
 
     pub(crate) fn open_writer(&mut self, path: &CStr, open: Open) -> Result<(), Error> {

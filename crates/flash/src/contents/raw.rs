@@ -228,34 +228,36 @@ impl<'a> Picture<'a> {
 fn check_bootloader(picture: &Picture<'_>, target: &Target) -> Result<bool, Error> {
     let offset = bootloader::offset(target.chip).ok_or(Error::NoBootloader(target.chip))?;
     let bytes = picture.within(offset, TABLE_OFFSET - offset);
-    if bytes.first().is_some_and(|first| *first != 0xFF) {
-        let image = bootloader::check(bytes, target.chip)?;
-        // A program stops at its start on a flash that is smaller than its header says.
-        let named = Header::parse(image).map_or(0, |header| header.flash_size_code);
-        let named = 1u64.checked_shl(20 + u32::from(named)).unwrap_or(u64::MAX);
-        if named > u64::from(target.flash_size) {
-            return Err(Error::TooBig {
-                what: "what the bootloader is set for".to_owned(),
-                size: named,
-                limit: target.flash_size.into(),
-            });
-        }
-        return Ok(true);
-    }
-    // Where other chips have theirs.
-    for other in [0, 0x1000, 0x2000] {
-        let bytes = picture.within(other, TABLE_OFFSET - other);
-        if let Ok(header) = Header::parse(bytes)
-            && header.chip_id != target.chip
-        {
-            return Err(Error::WrongChip {
-                what: "the bootloader".to_owned(),
-                found: header.chip_id,
-                wanted: target.chip,
-            });
+    if Header::parse(bytes).is_err() {
+        // Where other chips have theirs.
+        for other in [0, 0x1000, 0x2000] {
+            let bytes = picture.within(other, TABLE_OFFSET - other);
+            if let Ok(header) = Header::parse(bytes)
+                && header.chip_id != target.chip
+            {
+                return Err(Error::WrongChip {
+                    what: "the bootloader".to_owned(),
+                    found: header.chip_id,
+                    wanted: target.chip,
+                });
+            }
         }
     }
-    Ok(false)
+    if bytes.first().is_none_or(|first| *first == 0xFF) {
+        return Ok(false);
+    }
+    let image = bootloader::check(bytes, target.chip)?;
+    // A program stops at its start on a flash that is smaller than its header says.
+    let code = Header::parse(image).map_or(0, |header| header.flash_size_code);
+    let named = 1 << (20 + u64::from(code));
+    if named > u64::from(target.flash_size) {
+        return Err(Error::TooBig {
+            what: "what the bootloader is set for".to_owned(),
+            size: named,
+            limit: target.flash_size.into(),
+        });
+    }
+    Ok(true)
 }
 
 /// That a part is not something that no flash holds, and an app is for the chip.

@@ -10,8 +10,8 @@ const BLOCK: usize = BLOCK_SIZE as usize;
 /// second at 460,800 baud.
 const PIECE: usize = 1024;
 const PIECES: usize = BLOCK / PIECE;
-/// Reads, of at most 128 bytes each, after which a file system leads in circles: walking all of the
-/// largest takes a hundredth of them.
+/// Reads, of at most 128 bytes each, after which one operation leads in circles: to list a folder with
+/// a thousand files takes a thousandth of them.
 const MAX_READS: u32 = 1 << 25;
 
 /// The blocks of a partition: of flash that is only read, or of none. What is written stays here.
@@ -19,7 +19,8 @@ pub struct Blocks<'f> {
     flash: Option<(&'f mut dyn ReadFlash, u32)>,
     size: u32,
     blocks: BTreeMap<u32, Block>,
-    reads: u32,
+    /// Since the operation began.
+    reads: Cell<u32>,
     failure: Cell<Option<ReadError>>,
 }
 
@@ -56,7 +57,7 @@ impl<'f> Blocks<'f> {
             flash,
             size,
             blocks: BTreeMap::new(),
-            reads: 0,
+            reads: Cell::new(0),
             failure: Cell::new(None),
         }
     }
@@ -72,11 +73,17 @@ impl<'f> Blocks<'f> {
         }
     }
 
+    /// An operation of the file system begins.
+    pub(super) fn begin(&self) {
+        self.reads.set(0);
+        self.failure.set(None);
+    }
+
     /// What an error of littlefs came from: the flash, or the file system itself.
     pub(super) fn cause(&self, error: airlift_littlefs::Error) -> Error {
         match self.failure.take() {
             Some(read) => Error::Read(read),
-            None if self.reads >= MAX_READS => Error::Endless,
+            None if self.reads.get() >= MAX_READS => Error::Endless,
             None => Error::Files(error),
         }
     }
@@ -163,11 +170,10 @@ fn place(offset: u32, len: usize) -> Option<(u32, std::ops::Range<usize>)> {
 
 impl BlockDevice for Blocks<'_> {
     fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), IoError> {
-        self.reads += 1;
-        if self.reads >= MAX_READS {
-            self.reads = MAX_READS;
+        if self.reads.get() >= MAX_READS {
             return Err(IoError::Device);
         }
+        self.reads.set(self.reads.get() + 1);
         let (n, range) = place(offset, buf.len()).ok_or(IoError::Device)?;
         let block = self.known(n, range.clone())?;
         buf.copy_from_slice(&block.bytes[range]);

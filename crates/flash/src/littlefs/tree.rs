@@ -3,15 +3,15 @@
 use super::{Blocks, DiskVersion, MAX_ENTRIES, Storage};
 use crate::{Error, Segment};
 use airlift_littlefs::updater::{AtOnce, UpdaterFiles};
-use airlift_littlefs::{DirEntry, Error as FsError, FileSystem, Kind, PATH_MAX};
+use airlift_littlefs::{Error as FsError, FileSystem, Kind, PATH_MAX};
 use airlift_updater::emit::Cursor;
 use airlift_updater::path::Path;
 use airlift_updater::unpack::{Unpacker, write_version};
-use airlift_updater::update::read_files;
-use airlift_updater::{Buffers, Failure, SlotId};
+use airlift_updater::{Failure, SlotId};
 use airlift_wire::Digest;
-use airlift_wire::limits::{CHUNK_SIZE, MAX_VERSION};
-use airlift_wire::tar::VERSION_FILE;
+use airlift_wire::digest::Hasher;
+use airlift_wire::limits::{CHUNK_SIZE, MAX_PART_SIZE, MAX_VERSION};
+use airlift_wire::tar::{self, BLOCK, TRAILER, VERSION_FILE};
 use embassy_futures::block_on;
 use std::collections::BTreeSet;
 
@@ -131,24 +131,26 @@ impl<'s, 'f> FileTree<'s, 'f> {
     /// entries; [`Error::Read`].
     pub fn list(&mut self, folder: &str) -> Result<Vec<Entry>, Error> {
         let mut entries = Vec::new();
-        let mut found = DirEntry::new();
-        let mut after: Option<Vec<u8>> = None;
-        while self.run(|fs| fs.next_entry(folder, after.as_deref(), &mut found))? {
-            if entries.len() >= MAX_ENTRIES {
-                return Err(Error::Files(FsError::TooLarge));
-            }
-            let name = String::from_utf8_lossy(found.name());
-            let path = match folder.trim_matches('/') {
-                "" => name.into_owned(),
-                folder => format!("{folder}/{name}"),
-            };
-            entries.push(Entry {
-                path,
-                is_folder: found.kind() == Kind::Folder,
-                size: found.size(),
-            });
-            after = Some(found.key().to_vec());
-        }
+        let parent = folder.trim_matches('/');
+        self.run(|fs| {
+            fs.visit_children(folder, |name, metadata| {
+                if entries.len() >= MAX_ENTRIES {
+                    return Err(FsError::TooLarge);
+                }
+                let name = String::from_utf8_lossy(name);
+                let path = match parent {
+                    "" => name.into_owned(),
+                    parent => format!("{parent}/{name}"),
+                };
+                entries.push(Entry {
+                    path,
+                    is_folder: metadata.kind == Kind::Folder,
+                    size: metadata.size,
+                });
+                Ok(true)
+            })
+        })?;
+        entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         Ok(entries)
     }
 
@@ -240,14 +242,51 @@ impl<'s, 'f> FileTree<'s, 'f> {
     }
 
     /// The digest of a slot's folder: that of the `files` part it was unpacked from, if nobody changed
-    /// it.
+    /// it. What the updater's [`read_files`](airlift_updater::update::read_files) computes, in one look
+    /// at each folder: it is all in memory here.
     ///
     /// # Errors
-    /// [`Error::Update`] for a folder that no release can have brought, or damage; [`Error::Read`].
+    /// [`Error::Update`] for a folder that no release can have brought, [`Error::Files`] for damage,
+    /// [`Error::Read`].
     pub fn digest(&mut self, slot: SlotId) -> Result<Digest, Error> {
-        let mut buffers = Box::new(Buffers::new());
-        let digest = block_on(read_files(&mut self.files, Path::slot(slot), &mut buffers));
-        digest.map_err(|failure| self.cause(failure))
+        let root = slot.name();
+        let mut entries = match self.walk(root) {
+            Err(Error::Files(FsError::NoEntry)) => Vec::new(),
+            other => other?,
+        };
+        for entry in &mut entries {
+            entry.path.drain(..=root.len());
+            if entry.is_folder {
+                entry.path.push('/');
+            }
+        }
+        entries.retain(|entry| entry.path != VERSION_FILE);
+        entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        let mut hasher = Hasher::new();
+        let mut total = TRAILER as u64;
+        for entry in &entries {
+            total += tar::entry_len(entry.size);
+            if total > u64::from(MAX_PART_SIZE) {
+                return Err(Error::Files(FsError::TooLarge));
+            }
+            let kind = match entry.is_folder {
+                true => tar::Kind::Folder,
+                false => tar::Kind::File,
+            };
+            let header = tar::Entry {
+                path: &entry.path,
+                kind,
+                size: entry.size,
+            };
+            let header = tar::header(&header).map_err(|e| Error::Update(e.into()))?;
+            hasher.update(&header);
+            if !entry.is_folder {
+                hasher.update(&self.read(&format!("{root}/{}", entry.path))?);
+                hasher.update(&[0; BLOCK][..tar::padding(entry.size)]);
+            }
+        }
+        hasher.update(&[0; TRAILER]);
+        Ok(hasher.finish())
     }
 
     /// Puts a release's files into a slot's folder, in place of what is there, and its version. Without
@@ -261,6 +300,14 @@ impl<'s, 'f> FileTree<'s, 'f> {
         tar: Option<&[u8]>,
         version: &str,
     ) -> Result<(), Error> {
+        if tar.is_some() {
+            // At once, where the updater would look for what a cut left, and go through all of it.
+            self.run(|fs| match fs.remove_tree(slot.name()) {
+                Err(FsError::NoEntry) => Ok(()),
+                other => other,
+            })?;
+        }
+        self.device()?.begin();
         let unpacked = block_on(unpack(&mut self.files, slot, tar, version));
         unpacked.map_err(|failure| self.cause(failure))
     }
@@ -277,6 +324,7 @@ impl<'s, 'f> FileTree<'s, 'f> {
     ) -> Result<T, Error> {
         let fs = self.files.file_system();
         let fs = fs.ok_or(Error::Files(FsError::Io))?;
+        fs.device().begin();
         operation(fs).map_err(|error| fs.device().cause(error))
     }
 
