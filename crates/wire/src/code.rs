@@ -152,6 +152,14 @@ codes! {
     BadFlash = "bad_flash", "The board's flash is worn or damaged; replace the board.";
     /// There is no such backup.
     NoSuchBackup = "no_such_backup", "Look at airlift usb backups.";
+    /// The board cannot be reset from this computer.
+    NoReset = "no_reset", "Press RESET on the board.";
+    /// A backup of flash is damaged, or is none.
+    BadBackup = "bad_backup", "Use another backup; this one does not hold what it says.";
+    /// What runs on the board does not speak Improv Serial.
+    NoImprov = "no_improv", "Start firmware that takes Wi-Fi credentials over USB, or flash the board with them.";
+    /// The board could not join the Wi-Fi network.
+    WifiRefused = "wifi_refused", "Check the network's name and password, and that it is in reach; most boards need 2.4 GHz.";
     /// A fault in Airlift itself.
     Internal = "internal", "Please report this with the log.";
 }

@@ -1,0 +1,1 @@
+//! Gives a board that runs its Wi-Fi.

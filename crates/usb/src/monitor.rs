@@ -1,0 +1,1 @@
+//! A board that runs: its log, line by line.
