@@ -20,6 +20,13 @@ def is_whole(folder):
         return False
 
 
+def is_folder(path):
+    try:
+        return os.stat(path)[0] == 0x4000
+    except OSError:
+        return False
+
+
 def choose():
     """The slot's folder, and whether it is on trial."""
     slot = 0
@@ -62,10 +69,11 @@ if is_whole(FOLDER):
         VERSION = version.read().strip()
     os.chdir(FOLDER)
     sys.path[:] = ["", ".frozen", FOLDER + "/lib", "/lib"]
-    # The slot may have a newer client than /lib.
-    for module in list(sys.modules):
-        if module.split(".")[0] == "airlift":
-            del sys.modules[module]
+    if is_folder("airlift") or is_folder("lib/airlift"):
+        # The slot has a client of its own.
+        for module in list(sys.modules):
+            if module.split(".")[0] == "airlift":
+                del sys.modules[module]
 print("airlift: {} {}{}".format(FOLDER, VERSION, ", on trial" if TRIAL else ""))
 if TRIAL:
     start_trial()

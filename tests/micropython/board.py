@@ -24,7 +24,7 @@ ROOT = HERE.parents[1]
 CLIENT = ROOT / "firmware" / "micropython"
 BIN = Path(os.environ.get("AIRLIFT_TEST_BIN", ROOT / ".venv" / "bin"))
 CLI = Path(os.environ.get("AIRLIFT_TEST_CLI", ROOT / "target" / "debug" / "airlift"))
-HEAP = os.environ.get("AIRLIFT_TEST_HEAP", "100wk")
+HEAP = os.environ.get("AIRLIFT_TEST_HEAP", "160k")
 
 KIB = 1024
 SLOT = 0x60000

@@ -6,6 +6,9 @@
 docs/micropython.md has the whole way.
 """
 
+import gc
+import sys
+
 VERSION = "0.1.0"
 
 
@@ -14,3 +17,11 @@ async def serve(**options):
     from .device import Device
 
     await Device(**options).run()
+
+
+def forget(*names):
+    """Drops modules that are not needed for now; importing them again brings them back."""
+    for name in names:
+        if sys.modules.pop(__name__ + "." + name, None):
+            globals().pop(name, None)
+    gc.collect()

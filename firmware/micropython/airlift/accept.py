@@ -3,27 +3,14 @@
 import os
 from hashlib import sha256
 
-from . import state as s
+from micropython import const
+
+from . import forget, state as s
 from .envelope import Envelope
 from .failure import Failure, bad_layout
-from .limits import CHUNK, SPARE_BLOCKS
-from .manifest import ANY_CHIP, Manifest, Part, first_root_sequence
-from .slots import NAMES
-from .walk import blocks, blocks_for, blocks_freed
 
-
-class Accepted:
-    """A release whose signature was checked, and that fits."""
-
-    def __init__(self, data, release, manifest, slots):
-        self.data = data
-        self.release = release
-        self.manifest = manifest
-        self.slots = slots
-        self.target = slots.target
-        self.part = slots.parts[slots.target]
-        self.folder = "/" + NAMES[slots.target]
-        self.running_folder = "/" + NAMES[slots.running]
+_CHUNK = const(4096)
+_SPARE_BLOCKS = const(4)  # file-system blocks that stay free
 
 
 async def accept(data, retry, running, slots, store):
@@ -40,10 +27,14 @@ async def accept(data, retry, running, slots, store):
     if running.release == release:
         raise Failure("already_current", "the device already runs this release")
     envelope = Envelope(data)
-    key = await envelope.verify(trust.all())
+    key = await envelope.verify(trust[2] + [trust[1]])
+    forget("ed25519", "sha512")
+    from .manifest import Manifest
+    from .release import Accepted
+
     manifest = Manifest(envelope)
     _keys(manifest, key, trust)
-    _identity(manifest, release, running, state, store)
+    _identity(manifest, release, running, state)
     if state.end == s.TRIAL:
         raise Failure("trial_running", "the running version has not confirmed yet")
     if state.rolled_back == release and not retry:
@@ -54,23 +45,28 @@ async def accept(data, retry, running, slots, store):
 
 
 def _keys(manifest, key, trust):
+    from .manifest import first_root_sequence
+
     keys = manifest.keys
+    epoch, root, release = trust
     if keys is None or keys == trust:
-        if key not in trust.release:
+        if key not in release:
             raise Failure("unknown_key", "the root key signs changes of keys only")
     else:
         from .ed25519 import is_usable
 
-        if not all(is_usable(each) for each in keys.all()):
+        if not all(is_usable(each) for each in keys[2] + [keys[1]]):
             raise Failure("bad_manifest", "the manifest of the release cannot be read")
-        if key != trust.root or keys.epoch <= trust.epoch:
+        if key != root or keys[0] <= epoch:
             message = "the new keys are not signed by the root, or not newer"
             raise Failure("bad_key_set", message)
-    if manifest.sequence >= first_root_sequence(trust.epoch) and key != trust.root:
+    if manifest.sequence >= first_root_sequence(epoch) and key != root:
         raise Failure("sequence_too_high", "only the root key gives a sequence that high")
 
 
-def _identity(manifest, release, running, state, store):
+def _identity(manifest, release, running, state):
+    from .manifest import ANY_CHIP
+
     if manifest.product != state.product:
         raise Failure("wrong_product", "the release is for another product")
     if manifest.chip != ANY_CHIP and manifest.chip != running.chip:
@@ -82,7 +78,10 @@ def _identity(manifest, release, running, state, store):
 
 
 def _room(accepted, running):
-    app, files = accepted.manifest.app, accepted.manifest.files
+    from .release import Part
+    from .walk import blocks, blocks_for, blocks_freed
+
+    app, files = accepted.app, accepted.files
     if isinstance(app, Part):
         size = app.size
     elif running.app is None or (app is not None and app != running.app[0]):
@@ -94,13 +93,13 @@ def _room(accepted, running):
     if size > accepted.part.info()[3]:
         raise Failure("too_big", "the app does not fit its partition")
     if isinstance(files, Part):
-        needed = files.blocks or (files.size + CHUNK - 1) // CHUNK
+        needed = files.blocks or (files.size + _CHUNK - 1) // _CHUNK
     else:
         if running.files is None or (files is not None and files != running.files):
             message = "the release needs files that the device does not have or cannot copy"
             raise Failure("wrong_base", message)
         needed = blocks(accepted.running_folder, blocks_for)
     stat = os.statvfs("/")
-    free = stat[3] * stat[0] // CHUNK
-    if needed + SPARE_BLOCKS > free + blocks(accepted.folder, blocks_freed):
+    free = stat[3] * stat[0] // _CHUNK
+    if needed + _SPARE_BLOCKS > free + blocks(accepted.folder, blocks_freed):
         raise Failure("too_big", "the file system has no room for the files")

@@ -6,6 +6,8 @@ lengths, unsorted or repeated keys, trailing bytes.
 
 from micropython import const
 
+from .text import is_utf8
+
 UINT = const(0)
 NEGATIVE = const(1)
 BYTES = const(2)
@@ -17,41 +19,6 @@ SIMPLE = const(7)
 NULL = const(0xF6)
 
 _MAX_DEPTH = const(4)
-
-
-def is_utf8(data, at, end):
-    """Whether data[at:end] is UTF-8 (RFC 3629); the interpreter's own check is
-    laxer about overlong forms and surrogates."""
-    while at < end:
-        first = data[at]
-        at += 1
-        if first < 0x80:
-            continue
-        low, high = 0x80, 0xBF
-        if 0xC2 <= first <= 0xDF:
-            more = 1
-        elif 0xE0 <= first <= 0xEF:
-            more = 2
-            if first == 0xE0:
-                low = 0xA0
-            elif first == 0xED:
-                high = 0x9F
-        elif 0xF0 <= first <= 0xF4:
-            more = 3
-            if first == 0xF0:
-                low = 0x90
-            elif first == 0xF4:
-                high = 0x8F
-        else:
-            return False
-        if at + more > end:
-            return False
-        for _ in range(more):
-            if not low <= data[at] <= high:
-                return False
-            low, high = 0x80, 0xBF
-            at += 1
-    return True
 
 
 class Reader:

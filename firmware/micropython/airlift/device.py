@@ -11,46 +11,23 @@ from time import ticks_diff, ticks_ms
 import machine
 from micropython import const
 
-from . import guard, http, image, walk
+from . import forget, http
 from . import state as s
 from .clock import uptime_ms
 from .failure import Failure
 from .job import Job
-from .limits import CHUNK, MAX_ENVELOPE
 from .log import log
 from .slots import NAMES, Slots
 
+_CHUNK = const(4096)
+_MAX_ENVELOPE = const(4080)
+
 PORT = const(80)
 _HOST_PORT = const(7410)
-_CONFIRM_MS = const(115000)  # before the guard's timer
 _REACH_MS = const(5000)
 _LAST_LINE_MS = const(250)
 _CHECKS_A_MINUTE = const(10)
 _CONNECTIONS = const(4)
-
-
-class Running:
-    """What runs."""
-
-    chip = None
-    release = None
-    version = None  # of a folder that no release was written to
-    app = None  # digest and size
-    files = None
-
-
-def device_id(chip):
-    """The same for life, unique on the network."""
-    return "{}-{}".format(chip, hexlify(machine.unique_id()).decode())
-
-
-def flash_size(slots):
-    try:
-        import esp
-
-        return esp.flash_size()
-    except (ImportError, AttributeError):
-        return max(part.info()[2] + part.info()[3] for part in slots.parts if part)
 
 
 class Device:
@@ -59,34 +36,36 @@ class Device:
     version does not work. It may be a coroutine function."""
 
     def __init__(self, port=PORT, check=None, address="0.0.0.0", min_uptime_ms=5000):
+        # Before anything else: later there may be no room in one piece.
+        self.buffers = [bytearray(_CHUNK) for _ in range(2)]
         self.port = port
         self._address = address
         self._check = check
         self._min_uptime_ms = min_uptime_ms
         self.slots = Slots()
         self.store = s.Store()
-        self.running = Running()
         self.job = None
         self._pending = None
         self._submitted = asyncio.Event()
         self._checks = []
         self._connections = 0
         self.restarting = False
-        state = self.store.state
-        self.running.release = self.store.release(self.slots.running)
-        self.trial = state.end == s.TRIAL and self.running.release == state.last_release
-        self.flash_size = flash_size(self.slots)
-        self.reset_reason = s.CAUSES[guard.reset_cause()]
-        self.id = None
+        self.id = self.flash_size = self.running = self.trial = self.info = None
 
     async def run(self):
         """Serves, confirms a trial, and does one update after the other, for ever."""
-        await self._look()
+        await self._start()
         server = await asyncio.start_server(self._serve, self._address, self.port)
         log("airlift: {} on port {}", self.id, self.port)
         try:
             if self.trial:
-                await self._confirm()
+                from .trial import confirm
+
+                await confirm(self._check, self._min_uptime_ms)
+                forget("trial", "guard")
+                self.trial = False
+                self.store = s.Store()
+                self._describe()
             while True:
                 await self._submitted.wait()
                 self._submitted.clear()
@@ -94,46 +73,21 @@ class Device:
         finally:
             server.close()
 
-    async def _look(self):
-        """Finds out what runs, from flash."""
-        part = self.slots.parts[self.slots.running]
-        buffer = memoryview(bytearray(CHUNK))
-        part.readblocks(0, buffer[:24], 0)
-        self.running.chip = image.chip_of(buffer[:24])
-        self.id = device_id(image.CHIPS.get(self.running.chip, "unknown"))
-        size = image.length(part, part.info()[3])
-        if size:
-            self.running.app = (await image.digest(part, size, buffer, _turn), size)
-        folder = "/" + NAMES[self.slots.running]
-        try:
-            self.running.files = await walk.digest(folder, buffer, _turn)
-            with open(folder + "/VERSION") as file:
-                self.running.version = file.read(64).strip()
-        except (Failure, OSError):
-            pass  # a folder that no release can have; updates that carry files still work
+    async def _start(self):
+        from . import start
 
-    async def _confirm(self):
-        """Confirms the trial, or goes back."""
-        why = ""
-        while uptime_ms() < _CONFIRM_MS:
-            try:
-                verdict = self._check() if self._check else True
-                if hasattr(verdict, "send"):
-                    verdict = await verdict
-            except Exception as error:
-                guard.abort(s.HEALTH_CHECK, _printable(str(error) or repr(error)))
-            if verdict is True:
-                if uptime_ms() >= self._min_uptime_ms:
-                    guard.confirm()
-                    self.store = s.Store()
-                    self.trial = False
-                    log("airlift: confirmed")
-                    return
-                why = "it was not up for long enough"
-            else:
-                why = verdict or "its own check says not yet"
-            await asyncio.sleep_ms(100)
-        guard.abort(s.NOT_CONFIRMED, _printable(why))
+        self.id, self.flash_size, self.running, self.trial = await start.look(
+            self.slots, self.store, self.buffers[0]
+        )
+        forget("start", "walk", "tar", "image", "text")
+        self._describe()
+
+    def _describe(self):
+        from .info import describe
+
+        self.info = describe(self)
+        forget("info", "manifest", "envelope", "cbor", "release", "guard", "image")
+        gc.collect()
 
     async def _do(self, job, data, host, retry):
         """One update, from the envelope to the restart."""
@@ -151,8 +105,9 @@ class Device:
             await asyncio.sleep_ms(_LAST_LINE_MS)
             machine.reset()
         self.job = self._pending = None
-        walk.reading.close()
-        gc.collect()
+        forget("accept", "ed25519", "sha512", "fetch", "transfer", "update", "app", "files")
+        forget("unpack", "walk", "tar", "text")
+        self._describe()
 
     def _failed(self, failure):
         log("airlift: {} ({})", failure.message, failure.code)
@@ -162,25 +117,29 @@ class Device:
 
     async def _update(self, job, data, host, retry):
         from .accept import accept
-        from .fetch import Host
-        from .manifest import Part
-        from .update import Update
 
         gc.collect()
         accepted = await accept(data, retry, self.running, self.slots, self.store)
-        manifest = accepted.manifest
-        counts = [p.chunks if isinstance(p, Part) else 0 for p in (manifest.app, manifest.files)]
+        del accept
+        forget("accept", "manifest", "envelope", "cbor", "ed25519", "sha512", "walk", "tar")
+        gc.collect()
+        from .fetch import Host
+        from .release import Part
+        from .update import update
+
+        parts = (accepted.app, accepted.files)
+        counts = [part.chunks if isinstance(part, Part) else 0 for part in parts]
         await job.started(hexlify(os.urandom(8)).decode(), *counts)
         await job.phase("preflight")
         host = Host(*host)
         await self._reach(job, host, accepted)
         await job.phase("signature")
         try:
-            await Update(accepted, self.running, self.store, job).run(host)
+            await update(accepted, self.running, self.store, job, host)
         except Exception as error:
             cancelled = isinstance(error, Failure) and error.code == "cancelled"
             end = s.CANCELLED if cancelled else s.FAILED
-            self.store.state.last(accepted.release, manifest.sequence, end)
+            self.store.state.last(accepted.release, accepted.sequence, end)
             try:
                 self.store.save()
             except Failure:
@@ -199,7 +158,7 @@ class Device:
         while ticks_diff(ticks_ms(), since) < _REACH_MS:
             job.go_on()
             try:
-                if await host.get(path) == size and size <= CHUNK:
+                if await host.get(path) == size and size <= _CHUNK:
                     await host.read(job.view[:size])
                     if job.view[:size] == accepted.data:
                         return
@@ -238,10 +197,7 @@ class Device:
     async def _route(self, request, early, reader, writer):
         where = request.method, request.path
         if where == ("GET", "/v1/device"):
-            from .info import describe
-
-            gc.collect()
-            await http.send(writer, 200, describe(self))
+            await self._tell(writer)
         elif where == ("GET", "/v1/log"):
             await self._log(request, writer)
         elif where == ("POST", "/v1/update"):
@@ -250,6 +206,23 @@ class Device:
             await self._cancel(request, writer)
         else:
             raise http.Refusal(404, "bad_request", "there is nothing at this address")
+
+    async def _tell(self, writer):
+        """What the device says of itself."""
+        if self.info is None:
+            raise http.Refusal(503, "busy", "the device is still starting")
+        state = '"trial"' if self.trial else '"idle"'
+        if self.job:
+            state = '"updating","release":"{}","by":"{}"'.format(
+                hexlify(self.job.release).decode(), self.job.by
+            )
+        more = ',"updater":{{"state":{}}},"uptime_ms":{},"free_memory":{}}}'.format(
+            state, uptime_ms(), gc.mem_free()
+        ).encode()
+        writer.write(http.head(200, "application/json", len(self.info) + len(more)))
+        writer.write(self.info)
+        writer.write(more)
+        await asyncio.wait_for_ms(writer.drain(), http.READ_MS)
 
     async def _log(self, request, writer):
         from .log import read
@@ -273,7 +246,7 @@ class Device:
 
     async def _post(self, request, early, reader, writer):
         """Starts an update or joins it, and sends its lines until it ends."""
-        if request.length is None or not 1 <= request.length <= MAX_ENVELOPE:
+        if request.length is None or not 1 <= request.length <= _MAX_ENVELOPE:
             message = "an envelope has 1 to 4080 bytes and a Content-Length"
             raise http.Refusal(413, "bad_request", message)
         if not request.is_cose:
@@ -286,7 +259,7 @@ class Device:
         job = self.job
         if job is None:
             self._rate()
-            job = self.job = Job(release, peer)
+            job = self.job = Job(release, peer, self.buffers)
             self._pending = (job, data, host, request.parameter("retry") == "1")
             started = True
         else:
@@ -317,10 +290,6 @@ class Device:
         self._checks.append(now)
 
 
-async def _turn():
-    await asyncio.sleep_ms(0)
-
-
 def _peer(writer):
     """The client's address, as text."""
     address = writer.get_extra_info("peername")
@@ -344,7 +313,3 @@ def _host(source, peer):
         message = "from must be an http URL with the address that this request came from"
         raise http.malformed(message)
     return peer, int(port)
-
-
-def _printable(text):
-    return "".join(c if " " <= c <= "~" else "?" for c in text[:48])

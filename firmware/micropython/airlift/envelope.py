@@ -2,9 +2,12 @@
 
 from hashlib import sha256
 
+from micropython import const
+
 from .cbor import ARRAY, BYTES, MAP, NEGATIVE, TAG, UINT, Reader
 from .failure import Failure
-from .limits import MAX_ENVELOPE
+
+_MAX_ENVELOPE = const(4080)
 
 RELEASE = b"airlift-release-v1"
 
@@ -17,7 +20,7 @@ def key_id(key):
 class Envelope:
     """An envelope whose signature nobody has checked yet."""
 
-    def __init__(self, data, limit=MAX_ENVELOPE):
+    def __init__(self, data, limit=_MAX_ENVELOPE):
         self.data = data
         try:
             if len(data) > limit:

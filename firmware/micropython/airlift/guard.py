@@ -145,7 +145,7 @@ def settle(slots, store):
         state.confirmed = release
         changed = True
     keys, trust = manifest.keys, state.trust
-    if keys and trust and keys.epoch > trust.epoch and envelope.kid == key_id(trust.root):
+    if keys and trust and keys[0] > trust[0] and envelope.kid == key_id(trust[1]):
         state.trust = keys
         changed = True
     if changed:

@@ -3,7 +3,8 @@
 from hashlib import sha256
 from struct import unpack_from
 
-from .limits import CHUNK
+_CHUNK = const(4096)
+
 
 CHIPS = {
     0: "esp32",
@@ -29,11 +30,11 @@ def chip_of(header):
 
 def _read(part, at, buf):
     """Reads a few bytes that may lie across two blocks."""
-    n = min(len(buf), CHUNK - at % CHUNK)
+    n = min(len(buf), _CHUNK - at % _CHUNK)
     view = memoryview(buf)
-    part.readblocks(at // CHUNK, view[:n], at % CHUNK)
+    part.readblocks(at // _CHUNK, view[:n], at % _CHUNK)
     if n < len(buf):
-        part.readblocks(at // CHUNK + 1, view[n:], 0)
+        part.readblocks(at // _CHUNK + 1, view[n:], 0)
 
 
 def length(part, limit):
@@ -63,8 +64,8 @@ async def digest(part, size, buffer, pause):
     hasher = sha256()
     at = 0
     while at < size:
-        n = min(CHUNK, size - at)
-        part.readblocks(at // CHUNK, buffer[:n], 0)
+        n = min(_CHUNK, size - at)
+        part.readblocks(at // _CHUNK, buffer[:n], 0)
         hasher.update(buffer[:n])
         at += n
         await pause()

@@ -1,19 +1,28 @@
 """What the device says of itself: the JSON of `GET /v1/device`."""
 
-import gc
 import json
 from binascii import hexlify
 
 from . import state as s
-from .clock import uptime_ms
 from .envelope import Envelope, key_id
+from .guard import reset_cause
 from .image import CHIPS
-from .manifest import Manifest, digest_of
+from .manifest import Manifest
+from .release import digest_of
 from .slots import NAMES, state_name
 
 
 def _hex(digest):
     return hexlify(digest).decode() if digest else None
+
+
+def _version(n):
+    """Of a folder that no release was written to."""
+    try:
+        with open("/{}/VERSION".format(NAMES[n])) as file:
+            return file.read(64).strip()
+    except (OSError, ValueError):
+        return None
 
 
 def slot(n, slots, store, running, trial):
@@ -38,7 +47,7 @@ def slot(n, slots, store, running, trial):
         name = "pending" if trial else "valid"
     row["state"] = name
     if not data:
-        row["version"] = running.version
+        row["version"] = _version(n)
     # Computed from flash: evidence, not a claim.
     row["app_sha256"] = _hex(running.app and running.app[0])
     row["files_sha256"] = _hex(running.files)
@@ -46,7 +55,8 @@ def slot(n, slots, store, running, trial):
 
 
 def describe(device):
-    """The whole answer, as text."""
+    """All that changes only with a start or an update, as JSON without its closing
+    brace: the rest follows in `answer`."""
     slots, store, running = device.slots, device.store, device.running
     state = store.state
     rows = [
@@ -57,19 +67,16 @@ def describe(device):
     own = [row for row in rows if row["slot"] == NAMES[slots.running]][0]
     trust = last = None
     if state.trust:
-        keys = [_hex(key_id(key)) for key in state.trust.release]
-        trust = {"epoch": state.trust.epoch, "root": _hex(key_id(state.trust.root)), "keys": keys}
+        epoch, root, release = state.trust
+        keys = [_hex(key_id(key)) for key in release]
+        trust = {"epoch": epoch, "root": _hex(key_id(root)), "keys": keys}
     if state.end != s.NONE:
-        cause = s.CAUSES[state.cause] if state.cause < len(s.CAUSES) else "none"
         last = {"release": _hex(state.last_release), "end": s.ENDS[state.end]}
-        last["cause"] = cause
+        last["cause"] = s.CAUSES[state.cause] if state.cause < len(s.CAUSES) else "none"
         last["boots"] = state.boots
         if state.detail:
             last["detail"] = state.detail
-    updater = {"state": "trial" if device.trial else "idle"}
-    if device.job:
-        updater = {"state": "updating", "release": _hex(device.job.release), "by": device.job.by}
-    return json.dumps(
+    text = json.dumps(
         {
             "schema": 1,
             "id": device.id,
@@ -81,10 +88,8 @@ def describe(device):
             "slots": rows,
             "trust": trust,
             "bootloader_rollback": state.bootloader_rollback,
-            "updater": updater,
             "last_update": last,
-            "reset_reason": device.reset_reason,
-            "uptime_ms": uptime_ms(),
-            "free_memory": gc.mem_free(),
+            "reset_reason": s.CAUSES[reset_cause()],
         }
     )
+    return text[:-1].encode()

@@ -7,7 +7,6 @@ from time import ticks_diff, ticks_ms
 from micropython import const
 
 from .failure import Failure
-from .limits import CHUNK
 
 MAX_WATCHERS = const(2)
 _SLOW_MS = const(2000)  # a watcher that reads slower is given up
@@ -15,15 +14,13 @@ _BREATH_MS = const(20)  # how long the updater computes before others get a turn
 
 
 class Job:
-    def __init__(self, release, by):
+    def __init__(self, release, by, buffers):
         self.release = release
         self.by = by
         self.token = None
         self.cancelled = False
         self.ended = asyncio.Event()
-        self.page = bytearray(CHUNK)
-        self.chunk = bytearray(CHUNK)
-        self.back = bytearray(CHUNK)
+        self.page, self.chunk = buffers
         self.view = memoryview(self.chunk)
         self._watchers = []
         self._started = self._phase = None

@@ -1,92 +1,45 @@
 """The manifest: what a release is. crates/wire/src/manifest.rs specifies it."""
 
+from micropython import const
+
 from .cbor import ARRAY, BYTES, NULL, UINT, Reader
 from .failure import Failure
-from .limits import CHUNK, DIGEST, MAX_PART, PAGE_CHUNKS
+from .release import Part
+from .text import is_printable, is_product
 
-ANY_CHIP = 0xFFFF
-_PRODUCT = b"abcdefghijklmnopqrstuvwxyz0123456789._-"
-# Marks that change the direction of what follows, and line ends.
-_HIDDEN = ((0x61C, 0x61C), (0x200E, 0x200F), (0x2028, 0x202E), (0x2066, 0x2069), (0xFEFF, 0xFEFF))
-
-
-def is_product(text):
-    return 1 <= len(text) <= 64 and all(byte in _PRODUCT for byte in text.encode())
-
-
-def is_printable(text):
-    for character in text:
-        point = ord(character)
-        if point < 0x20 or 0x7F <= point < 0xA0:
-            return False
-        if any(low <= point <= high for low, high in _HIDDEN):
-            return False
-    return True
-
-
+ANY_CHIP = const(0xFFFF)
+_MAX_PART = const(16777216)
 def first_root_sequence(epoch):
     """The first sequence that a release key may not give."""
     return min(0x80000000 + (epoch << 16), 0xFFFFFFFF - 0x10000)
 
 
-class Part:
-    """A part that the release carries."""
-
-    def __init__(self, r, is_files):
-        size = self.digest = pages = self.blocks = None
-        for key in r.keys(4 if is_files else 3):
-            if key == 0:
-                size = r.expect(UINT)
-            elif key == 1:
-                self.digest = _digest(r)
-            elif key == 2:
-                pages = r.expect(ARRAY)
-                start = r.at
-                for _ in range(min(pages, 1 << 16)):
-                    _digest(r)
-                # Each hash is two bytes of head and 32 of hash.
-                self._pages = memoryview(r.data)[start : r.at]
-            else:
-                self.blocks = r.expect(UINT)
-        if not size or size > MAX_PART or self.digest is None:
-            raise ValueError("a part's size or digest")
-        self.size = size
-        self.chunks = (size + CHUNK - 1) // CHUNK
-        self.pages = (self.chunks + PAGE_CHUNKS - 1) // PAGE_CHUNKS
-        if pages != self.pages or (self.blocks or 0) > 0xFFFFFFFF:
-            raise ValueError("a part's pages or blocks")
-
-    def page(self, n):
-        """SHA-256 of index page `n`."""
-        start = n * (DIGEST + 2) + 2
-        return bytes(self._pages[start : start + DIGEST])
-
-
-class KeySet:
-    """The keys that a device trusts."""
-
-    def __init__(self, epoch, root, release):
-        if not 1 <= len(release) <= 4 or not 0 <= epoch <= 0xFFFFFFFF:
-            raise ValueError("keys")
-        if any(len(key) != 32 for key in [root] + release):
-            raise ValueError("keys")
-        self.epoch = epoch
-        self.root = root
-        self.release = release
-
-    def __eq__(self, other):
-        if other is None:
-            return False
-        mine = (self.epoch, self.root, self.release)
-        return mine == (other.epoch, other.root, other.release)
-
-    def all(self):
-        return self.release + [self.root]
+def _carried(r, is_files):
+    size = digest = pages = blocks = None
+    for key in r.keys(4 if is_files else 3):
+        if key == 0:
+            size = r.expect(UINT)
+        elif key == 1:
+            digest = _digest(r)
+        elif key == 2:
+            pages = r.expect(ARRAY)
+            start = r.at
+            for _ in range(min(pages, 1 << 16)):
+                _digest(r)
+            hashes = memoryview(r.data)[start : r.at]
+        else:
+            blocks = r.expect(UINT)
+    if not size or size > _MAX_PART or digest is None or pages is None:
+        raise ValueError("a part's size, digest or pages")
+    part = Part(size, digest, hashes, blocks)
+    if pages != part.pages or (blocks or 0) > 0xFFFFFFFF:
+        raise ValueError("a part's pages or blocks")
+    return part
 
 
 def _digest(r):
     start, end = r.span(BYTES)
-    if end - start != DIGEST:
+    if end - start != 32:
         raise ValueError("a digest is not 32 bytes")
     return bytes(r.data[start:end])
 
@@ -98,7 +51,7 @@ def _part(r, is_files):
         return None
     if first >> 5 == BYTES:
         return _digest(r)
-    return Part(r, is_files)
+    return _carried(r, is_files)
 
 
 def _keys(r):
@@ -113,14 +66,17 @@ def _keys(r):
             if not 1 <= count <= 4:
                 raise ValueError("keys")
             release = [r.bytes() for _ in range(count)]
-    if None in (epoch, root, release):
+    if None in (epoch, root, release) or epoch > 0xFFFFFFFF:
         raise ValueError("keys")
-    return KeySet(epoch, root, release)
+    if any(len(key) != 32 for key in release + [root]):
+        raise ValueError("keys")
+    return epoch, root, release
 
 
 class Manifest:
     """`app` and `files` are a Part that is carried, the digest (bytes) of the one
-    that must already run, or None for whatever runs."""
+    that must already run, or None for whatever runs. `keys` is (epoch, root, release
+    keys) or None."""
 
     def __init__(self, envelope):
         start, end = envelope.payload
@@ -165,8 +121,3 @@ class Manifest:
             raise ValueError("chip or sequence")
         if self.chip == ANY_CHIP and isinstance(self.app, Part):
             raise ValueError("chip")
-
-
-def digest_of(part):
-    """The digest that a part must have, if the release names one."""
-    return part.digest if isinstance(part, Part) else part

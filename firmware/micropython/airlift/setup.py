@@ -11,7 +11,7 @@ from binascii import a2b_base64
 
 from . import state as s
 from .ed25519 import is_usable
-from .manifest import KeySet, is_printable, is_product
+from .text import is_printable, is_product
 
 # SubjectPublicKeyInfo of an Ed25519 key (RFC 8410), but for the key itself.
 _SPKI = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00"
@@ -41,7 +41,7 @@ def provision(product, root, keys=(), name="", again=False):
         raise ValueError("a product has 1 to 64 of a-z 0-9 . _ -, a name at most 32 bytes")
     root = key_of(root)
     state = store.state
-    state.trust = KeySet(0, root, [key_of(key) for key in keys] or [root])
+    state.trust = (0, root, [key_of(key) for key in keys] or [root])
     state.product = product
     state.name = name
     store.save()

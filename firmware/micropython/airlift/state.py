@@ -18,8 +18,9 @@ from struct import pack_into, unpack_from
 from micropython import const
 
 from .failure import flash_fault
-from .limits import MAX_ENVELOPE
 from .slots import NAMES
+
+_MAX_ENVELOPE = const(4080)
 
 FOLDER = "/.airlift"
 
@@ -71,7 +72,7 @@ class State:
         self.counter = 0
         self.product = "unknown"
         self.name = ""
-        self.trust = None  # a manifest.KeySet
+        self.trust = None  # epoch, root key, release keys
         self.freshness_required = False
         self.bootloader_rollback = False
         self.sequence = 0
@@ -93,6 +94,13 @@ class State:
         self.cause = self.boots = 0
         self.detail = ""
 
+    def last_trial(self, release, sequence, previous):
+        """The new release is selected next, in place of the slot `previous`."""
+        self.last(release, sequence, TRIAL)
+        self.previous = previous
+        if self.rolled_back == release:
+            self.rolled_back = None
+
     def rollback(self, cause, detail=""):
         self.end = ROLLED_BACK
         self.cause = cause
@@ -108,11 +116,12 @@ class State:
         b[52:84] = self.rolled_back or _NO_DIGEST
         b[123] = self.bootloader_rollback << 1 | self.freshness_required << 2
         if self.trust:
-            pack_into("<I", b, 84, self.trust.epoch)
-            b[88:120] = self.trust.root
-            b[120] = len(self.trust.release)
+            epoch, root, release = self.trust
+            pack_into("<I", b, 84, epoch)
+            b[88:120] = root
+            b[120] = len(release)
             b[123] |= 1
-            for n, key in enumerate(self.trust.release):
+            for n, key in enumerate(release):
                 b[124 + 32 * n : 156 + 32 * n] = key
         for at, place, text in ((121, 252, self.product), (122, 316, self.name)):
             text = text.encode()
@@ -135,8 +144,6 @@ class State:
         right = len(b) >= _NOTE and b[:4] == b"ALS1"
         if not right or unpack_from("<I", b, _CRC_AT)[0] != crc32(b[:_CRC_AT]):
             return None
-        from .manifest import KeySet
-
         state = State()
         fields = unpack_from("<IIBBB", b, 4)
         state.counter, state.sequence, state.end, state.cause, state.boots = fields
@@ -146,15 +153,15 @@ class State:
         state.confirmed = _digest(b, 348)
         state.bootloader_rollback = bool(b[123] & 2)
         state.freshness_required = bool(b[123] & 4)
+        if b[120] > 4 or state.end >= len(ENDS):
+            return None
         try:
             if b[123] & 1:
                 release = [bytes(b[124 + 32 * n : 156 + 32 * n]) for n in range(b[120])]
-                state.trust = KeySet(unpack_from("<I", b, 84)[0], bytes(b[88:120]), release)
+                state.trust = unpack_from("<I", b, 84)[0], bytes(b[88:120]), release
             state.product = str(b[252 : 252 + b[121]], "utf-8")
             state.name = str(b[316 : 316 + b[122]], "utf-8")
         except ValueError:
-            return None
-        if state.end >= len(ENDS):
             return None
         if len(b) == _LENGTH:
             state._decode_more(b)
@@ -221,7 +228,7 @@ class Store:
     def envelope(self, slot):
         """The envelope of what is in a slot; None if the slot is not whole."""
         data = _read(self._path(slot))
-        return data if 0 < len(data) <= MAX_ENVELOPE else None
+        return data if 0 < len(data) <= _MAX_ENVELOPE else None
 
     def release(self, slot):
         """Id of the release in a slot."""

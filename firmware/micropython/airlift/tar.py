@@ -3,11 +3,17 @@
 crates/wire/src/tar.rs specifies it.
 """
 
+from micropython import const
+
 from .failure import bad_tar
-from .limits import BLOCK, MAX_PART, MAX_PATH
+from .text import is_utf8
+
+_BLOCK = const(512)
+_MAX_PART = const(16777216)
+_MAX_PATH = const(100)
 
 VERSION = "VERSION"
-TRAILER = 2 * BLOCK
+TRAILER = 2 * _BLOCK
 
 
 def check_path(path, is_folder):
@@ -17,7 +23,7 @@ def check_path(path, is_folder):
         if not path.endswith("/"):
             raise bad_tar()
         body = path[:-1]
-    if len(path.encode()) > MAX_PATH or body == VERSION:
+    if len(path.encode()) > _MAX_PATH or body == VERSION:
         raise bad_tar()
     for character in body:
         point = ord(character)
@@ -30,7 +36,7 @@ def check_path(path, is_folder):
 
 def padding(size):
     """Zero bytes after content of `size` bytes."""
-    return -size % BLOCK
+    return -size % _BLOCK
 
 
 def _octal(block, start, end, value):
@@ -43,9 +49,9 @@ def _octal(block, start, end, value):
 def write_header(block, path, is_folder, size):
     """Writes the one header of an entry to a block of 512 bytes."""
     check_path(path, is_folder)
-    if size > MAX_PART:
+    if size > _MAX_PART:
         raise bad_tar()
-    for n in range(BLOCK):
+    for n in range(_BLOCK):
         block[n] = 0
     name = path.encode()
     block[: len(name)] = name
@@ -63,8 +69,6 @@ def write_header(block, path, is_folder, size):
 def read_header(block, spare):
     """Path, whether it is a folder, and size. The block must be, byte for byte, the
     canonical header of what it says; `spare` is another block."""
-    from .cbor import is_utf8
-
     end = 0
     while end < 100 and block[end]:
         end += 1

@@ -10,7 +10,10 @@ from micropython import const
 
 from .failure import Failure
 from .fetch import FetchError
-from .limits import CHUNK, DIGEST, PAGE_CHUNKS
+
+_CHUNK = const(4096)
+_DIGEST = const(32)
+_PAGE_CHUNKS = const(128)
 
 _REQUEST_CHUNKS = const(64)  # chunks that one request asks for at most
 _MAX_TRIES = const(8)
@@ -35,18 +38,18 @@ class Transfer:
 
     def length(self, n):
         """Bytes of chunk `n`."""
-        return min(CHUNK, self.part.size - n * CHUNK)
+        return min(_CHUNK, self.part.size - n * _CHUNK)
 
     def hash(self, n):
         """The hash of chunk `n`, which is in the page."""
-        start = n % PAGE_CHUNKS * DIGEST
-        return bytes(self.page[start : start + DIGEST])
+        start = n % _PAGE_CHUNKS * _DIGEST
+        return bytes(self.page[start : start + _DIGEST])
 
     async def fetch_page(self, n):
         """Returns the chunks that page `n` has hashes for: first, end."""
-        first = n * PAGE_CHUNKS
-        end = min(first + PAGE_CHUNKS, self.part.chunks)
-        start, stop = first * DIGEST, end * DIGEST
+        first = n * _PAGE_CHUNKS
+        end = min(first + _PAGE_CHUNKS, self.part.chunks)
+        start, stop = first * _DIGEST, end * _DIGEST
         view = self.page[: stop - start]
         expected = self.part.page(n)
         tries = 0
@@ -68,8 +71,9 @@ class Transfer:
             self.host.close()
 
     async def fetch(self, first, end, store, done):
-        """Fetches chunks first..end of the page; `store(n, data)` takes each that has the
-        right hash, and `done` is what it then is."""
+        """Fetches chunks first..end of the page; `store(n, data, hash)` takes each that has
+        the right one, and `done` is what it then is. One that `store` could not keep is
+        fetched again."""
         n = first
         tries = 0
         self.host.waits()
@@ -77,8 +81,8 @@ class Transfer:
             stop = min(end, n + _REQUEST_CHUNKS)
             await self.job.chunk_event(self.name, n, stop - n, "fetching")
             try:
-                last = (stop - 1) * CHUNK + self.length(stop - 1) - 1
-                await self.host.get("/v1/blobs/" + self.hex, n * CHUNK, last)
+                last = (stop - 1) * _CHUNK + self.length(stop - 1) - 1
+                await self.host.get("/v1/blobs/" + self.hex, n * _CHUNK, last)
                 while n < stop:
                     self.job.go_on()
                     data = self.chunk[: self.length(n)]
@@ -92,7 +96,9 @@ class Transfer:
                         self.host.close()
                         break
                     self.host.waits()
-                    store(n, data)
+                    if not store(n, data, expected):
+                        self.host.close()
+                        break
                     tries = 0
                     await self.job.stored(self.name, n, done)
                     n += 1

@@ -7,10 +7,14 @@ leave the folder of the slot.
 
 import os
 
+from micropython import const
+
 from .failure import bad_tar
-from .limits import BLOCK, MAX_ENTRIES
 from .tar import TRAILER, VERSION, read_header
 from .walk import CONTENT, END, HEADER, PADDING, next_entry, reading
+
+_BLOCK = const(512)
+_MAX_ENTRIES = const(4096)
 
 
 def make_folder(path):
@@ -75,7 +79,7 @@ class Unpacker:
         self.size = cursor.size
         self.file = None
         self.entries = 0
-        self.spare = bytearray(BLOCK)
+        self.spare = bytearray(_BLOCK)
         if self.at == CONTENT:
             self.file = open(cursor.path, "r+b")
             self.file.seek(self.size - self.left)
@@ -85,11 +89,11 @@ class Unpacker:
         at = 0
         while at < len(data):
             if self.at == HEADER:
-                block = data[at : at + BLOCK]
-                if len(block) != BLOCK:
+                block = data[at : at + _BLOCK]
+                if len(block) != _BLOCK:
                     raise bad_tar()
                 self._header(block)
-                at += BLOCK
+                at += _BLOCK
                 continue
             n = min(self.left, len(data) - at)
             if not n:
@@ -104,7 +108,7 @@ class Unpacker:
                 continue
             if self.at == CONTENT:
                 self.close()
-                self.left = -self.size % BLOCK
+                self.left = -self.size % _BLOCK
                 self.at = PADDING if self.left else HEADER
             elif self.at == PADDING:
                 self.at = HEADER
@@ -114,7 +118,7 @@ class Unpacker:
             if any(block):
                 raise bad_tar()
             self.at = END
-            self.left = TRAILER - BLOCK
+            self.left = TRAILER - _BLOCK
             return
         path, is_folder, size = read_header(block, self.spare)
         # In the order of the tar an entry's folder, with all that is in it, comes just
@@ -124,7 +128,7 @@ class Unpacker:
         if path <= self.last or not self.last.startswith(parent):
             raise bad_tar()
         self.entries += 1
-        if self.entries > MAX_ENTRIES:
+        if self.entries > _MAX_ENTRIES:
             raise bad_tar()
         self.last = path
         if is_folder:

@@ -10,8 +10,11 @@ from os import ilistdir
 from micropython import const
 
 from .failure import Failure, bad_tar, flash_fault
-from .limits import BLOCK, CHUNK, MAX_PART
 from .tar import TRAILER, VERSION, padding, write_header
+
+_BLOCK = const(512)
+_CHUNK = const(4096)
+_MAX_PART = const(16777216)
 
 HEADER = const(0)
 CONTENT = const(1)
@@ -130,10 +133,10 @@ class Cursor:
                     self.at = END
                     self.left = TRAILER
                     continue
-                if len(rest) < BLOCK:
+                if len(rest) < _BLOCK:
                     raise flash_fault()
-                write_header(rest[:BLOCK], self.name(), self.is_folder, self.size)
-                n = BLOCK
+                write_header(rest[:_BLOCK], self.name(), self.is_folder, self.size)
+                n = _BLOCK
                 if self.size:
                     self.at = CONTENT
                     self.left = self.size
@@ -154,7 +157,7 @@ class Cursor:
                     self.at = HEADER
             filled += n
         self.emitted += filled
-        if self.emitted > MAX_PART:
+        if self.emitted > _MAX_PART:
             raise bad_tar()
         return filled
 
@@ -195,7 +198,7 @@ def blocks_for(name, is_folder, size):
     """What an entry takes at most on littlefs."""
     if is_folder:
         return 2 + len(name) // 64
-    return max(1, (size + 16 + CHUNK - 17) // (CHUNK - 16))
+    return max(1, (size + 16 + _CHUNK - 17) // (_CHUNK - 16))
 
 
 def blocks_freed(_, is_folder, size):
@@ -203,7 +206,7 @@ def blocks_freed(_, is_folder, size):
     if is_folder:
         return 2
     # Small files may lie in the metadata of their folder.
-    return 0 if size <= 512 else (size + CHUNK - 1) // CHUNK
+    return 0 if size <= 512 else (size + _CHUNK - 1) // _CHUNK
 
 
 def no_space(error):
