@@ -16,21 +16,22 @@
 //! | `boot` | which slot ESP-IDF's bootloader starts, and what the boot guard then does |
 //! | `regions`, `words` | all of it as a map of the flash, and in sentences |
 
-mod boot;
+pub(crate) mod boot;
 mod bootloader;
-mod facts;
-mod files;
+pub(crate) mod facts;
+pub(crate) mod files;
 mod finding;
 mod image;
 mod reader;
 mod regions;
-mod slot;
-mod store;
-mod table;
-mod words;
+pub(crate) mod slot;
+pub(crate) mod store;
+pub(crate) mod table;
+pub(crate) mod words;
 
 pub use finding::{Finding, FindingCode};
 
+use crate::bootloader::Bootloader;
 use crate::read::{ReadError, ReadFlash};
 use airlift_release::Release;
 use airlift_wire::{KeyId, KeySet};
@@ -48,6 +49,8 @@ pub struct Known<'a> {
     pub chip: u16,
     /// Releases whose bytes are here.
     pub releases: &'a [Release],
+    /// The bootloader that is written where one is missing; without one the bundled one.
+    pub bootloader: Option<&'a Bootloader>,
     /// What to write when the board has forgotten what it is and whom it trusts.
     pub identity: Option<&'a Identity>,
 }
@@ -58,8 +61,16 @@ impl<'a> Known<'a> {
         Self {
             chip,
             releases,
+            bootloader: None,
             identity: None,
         }
+    }
+
+    /// With another bootloader than the bundled one.
+    #[must_use]
+    pub fn with_bootloader(mut self, bootloader: &'a Bootloader) -> Self {
+        self.bootloader = Some(bootloader);
+        self
     }
 
     /// With what to write on a board that has no state.

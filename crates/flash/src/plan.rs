@@ -4,7 +4,12 @@
 //! do files that are not a release's. A release is put on a board only if it is for its product and
 //! chip, signed by a key that the board trusts, and not older than what it has confirmed.
 
-use crate::diagnosis::{Diagnosis, Known};
+mod differ;
+mod files;
+mod make;
+mod target;
+
+use crate::diagnosis::{Depth, Diagnosis, Known, diagnose};
 use crate::read::{ReadError, ReadFlash};
 use crate::write::Segment;
 use airlift_wire::ErrorCode;
@@ -119,6 +124,18 @@ struct Basis {
 }
 
 impl Plan {
+    fn empty() -> Self {
+        Self {
+            sentence: String::new(),
+            steps: Vec::new(),
+            afterwards: String::new(),
+            losses: Vec::new(),
+            blocked: None,
+            others: Vec::new(),
+            basis: Vec::new(),
+        }
+    }
+
     /// Bytes that its steps write.
     pub fn bytes(&self) -> u32 {
         self.steps.iter().map(Step::bytes).sum()
@@ -155,14 +172,20 @@ pub fn repair(
     known: &Known<'_>,
     how: How,
 ) -> Result<Plan, ReadError> {
-    let _ = (diagnosis, flash, known, how);
-    Ok(Plan {
-        sentence: String::new(),
-        steps: Vec::new(),
-        afterwards: String::new(),
-        losses: Vec::new(),
-        blocked: None,
-        others: Vec::new(),
-        basis: Vec::new(),
-    })
+    // A quick look may have left unchecked what decides.
+    let full;
+    let diagnosis = match diagnosis.complete {
+        true => diagnosis,
+        false => {
+            full = diagnose(flash, known, Depth::Full, &mut |_, _| {})?;
+            &full
+        }
+    };
+    let mut maker = make::Maker {
+        facts: &diagnosis.facts,
+        findings: &diagnosis.findings,
+        known,
+        flash,
+    };
+    maker.plan_with_others(how)
 }

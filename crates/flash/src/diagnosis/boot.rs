@@ -39,7 +39,9 @@ pub(crate) fn next(
     };
     boot.active = otadata::active(&entries).filter(|_| count > 0);
     boot.state = boot.active.map(|n| entries[n].state);
-    boot.selected = boot.active.and_then(|n| selected(slots, &entries[n], count));
+    boot.selected = boot
+        .active
+        .and_then(|n| selected(slots, &entries[n], count));
     for turn in 0..STARTS {
         if rollback {
             for entry in &mut entries {

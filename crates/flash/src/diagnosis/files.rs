@@ -247,10 +247,7 @@ fn inside(
 }
 
 /// Notes what is wrong with what was read.
-fn damaged<T>(
-    damage: &mut Option<String>,
-    result: Result<T, Error>,
-) -> Result<Option<T>, Error> {
+fn damaged<T>(damage: &mut Option<String>, result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(Error::Read(error)) => Err(Error::Read(error)),

@@ -83,25 +83,34 @@ fn bootloader(facts: &Facts) -> Region {
     let (health, summary) = match &facts.bootloader.state {
         BootloaderState::Erased => (Health::Empty, "erased".to_owned()),
         BootloaderState::Other => (Health::Foreign, "no bootloader".to_owned()),
-        BootloaderState::WrongChip(found) => {
-            (Health::Foreign, format!("a bootloader for {}", chip(*found)))
-        }
+        BootloaderState::WrongChip(found) => (
+            Health::Foreign,
+            format!("a bootloader for {}", chip(*found)),
+        ),
         BootloaderState::Damaged(error) => (Health::Damaged, error.to_string()),
         BootloaderState::FlashTooSmall { believes, len } => {
             it.used = Some(*len);
-            (Health::Damaged, format!("set for a flash of {}", size(*believes)))
+            (
+                Health::Damaged,
+                format!("set for a flash of {}", size(*believes)),
+            )
         }
         BootloaderState::Whole { len, idf, flash } => {
             it.used = Some(*len);
-            it.details.push(format!("set for a flash of {}", size(*flash)));
+            it.details
+                .push(format!("set for a flash of {}", size(*flash)));
             let from = idf.as_ref().map(|idf| format!(", ESP-IDF {idf}"));
-            (Health::Good, format!("hash right{}", from.unwrap_or_default()))
+            (
+                Health::Good,
+                format!("hash right{}", from.unwrap_or_default()),
+            )
         }
     };
     if let Some(state) = facts.state()
         && state.bootloader_rollback
     {
-        it.details.push("has rollback: seen at the last trial".to_owned());
+        it.details
+            .push("has rollback: seen at the last trial".to_owned());
     }
     (it.health, it.summary) = (health, summary);
     it
@@ -155,7 +164,11 @@ fn one(facts: &Facts, partition: &Partition) -> Region {
         RegionKind::Files => files(facts, &mut it),
         _ => {
             let empty = facts.empty.contains(&partition.offset);
-            it.health = if empty { Health::Empty } else { Health::Unknown };
+            it.health = if empty {
+                Health::Empty
+            } else {
+                Health::Unknown
+            };
             it.summary = match (empty, kind) {
                 (true, _) => "erased".to_owned(),
                 (_, RegionKind::Nvs) => "in use; stays as it is".to_owned(),
@@ -172,7 +185,9 @@ fn app(facts: &Facts, partition: &Partition, it: &mut Region) {
         return;
     };
     let slot = &facts.slots[n];
-    it.boots = facts.runs().is_some_and(|runs| runs.partition == *partition);
+    it.boots = facts
+        .runs()
+        .is_some_and(|runs| runs.partition == *partition);
     it.used = slot.image.len();
     let matches = slot.app_matches();
     let (health, summary) = match slot.image {
@@ -200,20 +215,30 @@ fn app(facts: &Facts, partition: &Partition, it: &mut Region) {
 fn slot_details(facts: &Facts, slot: &Slot, it: &mut Region) {
     match slot.stored {
         Stored::Erased => it.details.push("no release is stored for it".to_owned()),
-        Stored::Damaged => it.details.push("what is stored of its release is damaged".to_owned()),
+        Stored::Damaged => it
+            .details
+            .push("what is stored of its release is damaged".to_owned()),
         Stored::Untrusted(id) => {
-            it.details.push(format!("release {id}, signed by a key that the board does not trust"));
+            it.details.push(format!(
+                "release {id}, signed by a key that the board does not trust"
+            ));
         }
         Stored::Release(release) => {
             let title = release_title(facts, slot).unwrap_or_default();
-            it.details.push(format!("{title}, sequence {}, release {}", release.sequence, release.id));
+            it.details.push(format!(
+                "{title}, sequence {}, release {}",
+                release.sequence, release.id
+            ));
         }
     }
     if let Some(digest) = slot.image.digest() {
         it.details.push(format!("SHA-256 {digest}"));
     }
     if let Some(len) = slot.image.len() {
-        it.details.push(format!("{len} of {} bytes", slot.partition.size.max(HEADER_LEN as u32)));
+        it.details.push(format!(
+            "{len} of {} bytes",
+            slot.partition.size.max(HEADER_LEN as u32)
+        ));
     }
     if let Some(entry) = facts.entry_of(slot) {
         it.details.push(format!("otadata: {entry:?}"));
@@ -228,11 +253,18 @@ fn otadata(facts: &Facts, it: &mut Region) {
     };
     let erased = |entry: &Entry| entry.encode() == [0xFF; 32];
     for (n, entry) in entries.iter().enumerate() {
-        let line = if erased(entry) { "erased".to_owned() } else { format!("{entry:?}") };
+        let line = if erased(entry) {
+            "erased".to_owned()
+        } else {
+            format!("{entry:?}")
+        };
         it.details.push(format!("entry {n}: {line}"));
     }
     it.used = Some(2 * SECTOR);
-    let selected = facts.boot.selected.map(|n| facts.slots[n].label().to_owned());
+    let selected = facts
+        .boot
+        .selected
+        .map(|n| facts.slots[n].label().to_owned());
     (it.health, it.summary) = match selected {
         Some(label) => (Health::Good, format!("selects {label}")),
         None if entries.iter().all(erased) => (Health::Empty, "erased; selects nothing".to_owned()),
@@ -262,8 +294,15 @@ fn airlift(facts: &Facts, it: &mut Region) {
                 Some(trust) => format!("{} release keys", trust.release_keys().len()),
                 None => "no keys".to_owned(),
             };
-            let health = if state.trust.is_some() { Health::Good } else { Health::Damaged };
-            (health, format!("{product}{name}, sequence {}, {keys}", state.sequence))
+            let health = if state.trust.is_some() {
+                Health::Good
+            } else {
+                Health::Damaged
+            };
+            (
+                health,
+                format!("{product}{name}, sequence {}, {keys}", state.sequence),
+            )
         }
         None if store.copies == [Copy::Erased; 2] => (Health::Empty, "erased".to_owned()),
         None => (Health::Damaged, "no state".to_owned()),
@@ -311,6 +350,7 @@ fn files(facts: &Facts, it: &mut Region) {
         it.details.push(format!("{}: {line}", slot.name()));
     }
     if !files.others.is_empty() {
-        it.details.push(format!("also: {}", files.others.join(", ")));
+        it.details
+            .push(format!("also: {}", files.others.join(", ")));
     }
 }

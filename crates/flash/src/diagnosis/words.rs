@@ -21,8 +21,9 @@ pub(crate) fn chip(id: u16) -> String {
 /// What a slot holds: its release, or what its image says.
 pub(crate) fn title(facts: &Facts, slot: &Slot) -> String {
     match (slot.release(), &slot.names) {
-        (Some(release), _) if slot.app_matches() != Some(false) => release_title(facts, slot)
-            .unwrap_or_else(|| release.version.as_str().to_owned()),
+        (Some(release), _) if slot.app_matches() != Some(false) => {
+            release_title(facts, slot).unwrap_or_else(|| release.version.as_str().to_owned())
+        }
         (_, Some((project, version))) if slot.image.may_start() => format!("{project} {version}"),
         (Some(_), _) => release_title(facts, slot).unwrap_or_default(),
         _ => "an app without a name".to_owned(),
@@ -85,7 +86,8 @@ pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
         foreign(facts, &mut f);
     }
     // What keeps it from starting first; then by how bad it is.
-    f.list.sort_by_key(|finding| (finding.harmless, finding.code));
+    f.list
+        .sort_by_key(|finding| (finding.harmless, finding.code));
     f.list
 }
 
@@ -95,10 +97,16 @@ fn bootloader(facts: &Facts, f: &mut Findings) {
     match &facts.bootloader.state {
         BootloaderState::Whole { .. } => {}
         BootloaderState::Erased => {
-            add(Code::NoBootloader, format!("There is no bootloader at {offset:#x}: the flash there is erased."));
+            add(
+                Code::NoBootloader,
+                format!("There is no bootloader at {offset:#x}: the flash there is erased."),
+            );
         }
         BootloaderState::Other => {
-            add(Code::NoBootloader, format!("There is no bootloader at {offset:#x}: something else is there."));
+            add(
+                Code::NoBootloader,
+                format!("There is no bootloader at {offset:#x}: something else is there."),
+            );
         }
         BootloaderState::WrongChip(found) => add(
             Code::WrongChipBootloader,
@@ -144,11 +152,15 @@ fn table(facts: &Facts, f: &mut Findings) {
         TableState::Right => {}
         TableState::Erased => add(
             Code::NoPartitionTable,
-            format!("There is no partition table at {TABLE_OFFSET:#x}: the flash there is erased{known}."),
+            format!(
+                "There is no partition table at {TABLE_OFFSET:#x}: the flash there is erased{known}."
+            ),
         ),
         TableState::Other => add(
             Code::NoPartitionTable,
-            format!("There is no partition table at {TABLE_OFFSET:#x}: something else is there{known}."),
+            format!(
+                "There is no partition table at {TABLE_OFFSET:#x}: something else is there{known}."
+            ),
         ),
         TableState::Damaged(PartitionError::Md5) => add(
             Code::DamagedPartitionTable,
@@ -184,13 +196,22 @@ fn foreign(facts: &Facts, f: &mut Findings) {
     if has_label {
         let sentence = "The partition table does not allow updates: they need two OTA slots, \
                         otadata and airlift.";
-        f.add(Code::TableWithoutSlots, Some("partition table"), sentence.to_owned());
+        f.add(
+            Code::TableWithoutSlots,
+            Some("partition table"),
+            sentence.to_owned(),
+        );
     } else {
-        let sentence = format!("Other firmware is on this board, {what}: there is no partition airlift.");
+        let sentence =
+            format!("Other firmware is on this board, {what}: there is no partition airlift.");
         f.add(Code::ForeignFirmware, None, sentence);
     }
     if !facts.can_start() {
-        f.add(Code::NoBootableSlot, None, "No slot holds an app that starts.".to_owned());
+        f.add(
+            Code::NoBootableSlot,
+            None,
+            "No slot holds an app that starts.".to_owned(),
+        );
     }
 }
 
@@ -199,7 +220,9 @@ fn slots(facts: &Facts, f: &mut Findings) {
         let label = slot.label();
         let is_selected = facts.boot.selected == Some(n);
         let wanted = release_title(facts, slot);
-        let of = wanted.as_ref().map_or_else(|| "its app".to_owned(), Clone::clone);
+        let of = wanted
+            .as_ref()
+            .map_or_else(|| "its app".to_owned(), Clone::clone);
         let mut add = |code, sentence| f.add(code, Some(label), sentence);
         match slot.image {
             // Not yet used, or between two updates.
@@ -225,11 +248,17 @@ fn slots(facts: &Facts, f: &mut Findings) {
                     chip(facts.chip)
                 ),
             ),
-            Image::Bad { erased_from: Some(from), .. } => add(
+            Image::Bad {
+                erased_from: Some(from),
+                ..
+            } => add(
                 Code::SlotTruncated,
                 format!("Slot {label} is cut short: {of} ends after {from} bytes."),
             ),
-            Image::Bad { error: ImageError::Truncated, .. } => add(
+            Image::Bad {
+                error: ImageError::Truncated,
+                ..
+            } => add(
                 Code::SlotTruncated,
                 format!("Slot {label} is cut short: {of} ends inside a segment."),
             ),
@@ -243,7 +272,8 @@ fn slots(facts: &Facts, f: &mut Findings) {
             ),
             Image::Unchecked { .. } | Image::Whole { .. } => {
                 if slot.app_matches() == Some(false) && !is_unfinished(facts, n) {
-                    let sentence = format!("Slot {label} holds a whole app that is not the one of {of}.");
+                    let sentence =
+                        format!("Slot {label} holds a whole app that is not the one of {of}.");
                     add(Code::SlotMismatch, sentence);
                 }
             }
@@ -267,7 +297,11 @@ fn slots(facts: &Facts, f: &mut Findings) {
         }
     }
     if !facts.can_start() {
-        f.add(Code::NoBootableSlot, None, "No slot holds an app that starts.".to_owned());
+        f.add(
+            Code::NoBootableSlot,
+            None,
+            "No slot holds an app that starts.".to_owned(),
+        );
     }
 }
 
@@ -306,11 +340,16 @@ fn selection(facts: &Facts, f: &mut Findings) {
     let runs = facts.boot.runs.map(|n| &facts.slots[n]);
     let confirmed = facts.state().and_then(|state| state.confirmed);
     let holds = |slot: &&Slot| slot.release().map(|release| release.id) == confirmed;
-    let confirmed = facts.slots.iter().find(holds).filter(|_| confirmed.is_some());
+    let confirmed = facts
+        .slots
+        .iter()
+        .find(holds)
+        .filter(|_| confirmed.is_some());
     let Some(active) = facts.boot.active else {
-        let was_used = facts.otadata.as_ref().is_some_and(|(_, entries)| {
-            entries.iter().any(|entry| entry.encode() != [0xFF; 32])
-        });
+        let was_used = facts
+            .otadata
+            .as_ref()
+            .is_some_and(|(_, entries)| entries.iter().any(|entry| entry.encode() != [0xFF; 32]));
         let should = confirmed.filter(|slot| slot.ota.is_some());
         let wrong = should.is_some_and(|should| runs.map(Slot::label) != Some(should.label()));
         if was_used || wrong {
@@ -330,10 +369,13 @@ fn selection(facts: &Facts, f: &mut Findings) {
     let trial = state.is_some_and(|entry| boot::is_trial(entry.state));
     let what = title(facts, selected);
     if facts.boot.died {
-        let sentence = format!("The trial of {what} in {label} has died: it was started and never confirmed.");
+        let sentence =
+            format!("The trial of {what} in {label} has died: it was started and never confirmed.");
         f.add(Code::TrialDied, Some(label), sentence);
     } else if trial && selected.image.may_start() {
-        let began = facts.state().is_some_and(|state| state.last.end == End::Trial && state.last.boots == 0);
+        let began = facts
+            .state()
+            .is_some_and(|state| state.last.end == End::Trial && state.last.boots == 0);
         let sentence = if began {
             format!("Slot {label} is on trial with {what}, which has not run its boot guard yet.")
         } else {
@@ -408,14 +450,20 @@ fn files(facts: &Facts, f: &mut Findings) {
                     continue;
                 };
                 if folder.damage.is_some() {
-                    add(Code::FilesDamaged, format!("The folder {name} of {release} cannot be read."));
+                    add(
+                        Code::FilesDamaged,
+                        format!("The folder {name} of {release} cannot be read."),
+                    );
                 } else if facts.files_match(slot) == Some(false) {
                     let how = match folder {
                         folder if !folder.there => "is missing",
                         folder if folder.version.is_none() => "is not whole",
                         _ => "is not the one that was released",
                     };
-                    add(Code::FilesMismatch, format!("The folder {name} of {release} {how}."));
+                    add(
+                        Code::FilesMismatch,
+                        format!("The folder {name} of {release} {how}."),
+                    );
                 }
             }
         }
@@ -469,7 +517,8 @@ pub(crate) fn sentence(facts: &Facts, findings: &[Finding]) -> String {
 pub(crate) fn next_boot(facts: &Facts) -> String {
     match facts.bootloader.state {
         BootloaderState::Erased | BootloaderState::Other => {
-            return "The chip finds nothing to start, and waits in its ROM for a programmer.".to_owned();
+            return "The chip finds nothing to start, and waits in its ROM for a programmer."
+                .to_owned();
         }
         BootloaderState::WrongChip(_) | BootloaderState::Damaged(_) => {
             return "The chip refuses the bootloader and tries again for ever.".to_owned();
@@ -478,7 +527,10 @@ pub(crate) fn next_boot(facts: &Facts) -> String {
     }
     let table = facts.partitions.state;
     if table != TableState::Right
-        || matches!(facts.bootloader.state, BootloaderState::FlashTooSmall { .. })
+        || matches!(
+            facts.bootloader.state,
+            BootloaderState::FlashTooSmall { .. }
+        )
     {
         return "The bootloader refuses the partition table and restarts for ever.".to_owned();
     }
@@ -492,7 +544,10 @@ pub(crate) fn next_boot(facts: &Facts) -> String {
     }
     match boot.selected.map(|n| &facts.slots[n]) {
         Some(selected) if boot.started != boot.selected => {
-            format!("The bootloader refuses {} and starts {it}.", selected.label())
+            format!(
+                "The bootloader refuses {} and starts {it}.",
+                selected.label()
+            )
         }
         Some(_) if boot.state.is_some_and(boot::is_trial) => {
             let trial = "which has to confirm within its time";

@@ -1,0 +1,11 @@
+//! Boards that do not start, or not as they should: what Airlift says of each, what it writes, and that
+//! a device then runs that very flash. `docs/recovery.md` is written from this suite.
+
+#[path = "dead_boards/boards.rs"]
+mod boards;
+#[path = "dead_boards/cases.rs"]
+mod cases;
+#[path = "dead_boards/documentation.rs"]
+mod documentation;
+#[path = "dead_boards/repair.rs"]
+mod repair;
