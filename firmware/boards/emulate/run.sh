@@ -27,7 +27,7 @@ command -v ip >/dev/null || skip "no ip (Debian: iproute2)"
 mkdir -p "$images"
 build() {
     echo "building $1"
-    CARGO_TARGET_DIR=$target/firmware/board FEATURES=esp32c3,emulator \
+    CARGO_TARGET_DIR=$target/firmware/board FEATURES=${FEATURES:-esp32c3,emulator} \
         firmware/boards/esp32c3/build.sh 1.0.0 "$images/$1.bin" >/dev/null
 }
 if [ -z "${KEEP_IMAGES:-}" ]; then

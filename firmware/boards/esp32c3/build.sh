@@ -11,8 +11,8 @@ set -eu
 . "$(dirname "$0")/../image.sh"
 
 begin "$@"
-# As in .cargo/config.toml. rustc warns that `relax` is unstable: with it the linker may shorten calls,
-# which is 30 KB.
+# As in .cargo/config.toml, and `relax`: the linker shortens calls, which is 30 KB. rustc warns that it
+# is unstable.
 rustflags -Ctarget-feature=+relax --cfg 'sha2_backend_soft="compact"'
 program="--bin airlift-esp32c3"
 [ -z "${EXAMPLE:-}" ] || program="--example $EXAMPLE"

@@ -41,7 +41,7 @@ async fn main(spawner: Spawner) -> ! {
         embassy_net::new(interface, Config::dhcpv4(Default::default()), resources, 1);
     spawner.spawn(network(runner).unwrap());
     spawner.spawn(join(radio, airlift.settings()).unwrap());
-    spawner.spawn(update(airlift, stack).unwrap()); // Airlift
+    spawner.spawn(update(airlift, spawner, stack).unwrap()); // Airlift
 
     let sensor = Input::new(p.GPIO4, InputConfig::default());
     loop {
@@ -64,8 +64,8 @@ impl Application for Check {
 
 /// Airlift: one task does the rest.
 #[embassy_executor::task]
-async fn update(airlift: Airlift, stack: Stack<'static>) -> ! {
-    airlift.run(stack, Check).await
+async fn update(airlift: Airlift, spawner: Spawner, stack: Stack<'static>) -> ! {
+    airlift.run(spawner, stack, Check).await
 }
 
 #[embassy_executor::task]

@@ -18,12 +18,21 @@ const IDLE_TURNS: u32 = 4_000;
 pub use executor::run;
 pub use open_eth::{OpenEth, poll};
 
-/// What esp-rtos does when no thread is ready: the emulator delivers an interrupt that came while
-/// another was handled when interrupts are switched on again, and not before.
+/// What esp-rtos does when no thread is ready. The emulator forgets an interrupt that comes while
+/// another is handled; it looks again when its line is switched on.
 #[cfg(feature = "rtos")]
+#[allow(unsafe_code)]
 pub extern "C" fn idle() -> ! {
+    let enable = esp_hal::peripherals::INTERRUPT_CORE0::regs().cpu_int_enable();
     loop {
-        critical_section::with(|_| ());
+        critical_section::with(|_| {
+            let lines = enable.read().bits();
+            // SAFETY: the lines that were on, off and on again.
+            unsafe {
+                enable.write(|w| w.bits(0));
+                enable.write(|w| w.bits(lines));
+            }
+        });
         (0..IDLE_TURNS).for_each(|_| core::hint::spin_loop());
     }
 }

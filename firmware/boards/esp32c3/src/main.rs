@@ -169,7 +169,7 @@ fn run(
     );
     spawner.spawn(network(runner).unwrap());
     spawner.spawn(blink(led, stack).unwrap());
-    spawner.spawn(update(airlift, stack).unwrap());
+    spawner.spawn(update(airlift, spawner, stack).unwrap());
     stack
 }
 
@@ -179,8 +179,8 @@ async fn network(mut runner: Runner<'static, Interface>) -> ! {
 }
 
 #[embassy_executor::task]
-async fn update(airlift: Airlift, stack: Stack<'static>) -> ! {
-    airlift.run(stack, Check).await
+async fn update(airlift: Airlift, spawner: Spawner, stack: Stack<'static>) -> ! {
+    airlift.run(spawner, stack, Check).await
 }
 
 #[cfg(feature = "emulator")]

@@ -12,9 +12,11 @@ use airlift_littlefs::Storage;
 use airlift_updater::device::{Config, Device, Exit, Health, Parts, Reach, Runner, Verdict};
 use airlift_updater::platform::Platform;
 use airlift_updater::{Buffers, Failure};
+use airlift_wire::ErrorCode;
+use airlift_wire::state::Text;
 use core::cell::{Cell, RefCell};
-use embassy_futures::join::join_array;
-use embassy_futures::select::{Either, Either3, select, select3};
+use embassy_executor::Spawner;
+use embassy_futures::select::{Either, select};
 use embassy_net::Stack;
 use embassy_net::tcp::TcpSocket;
 use embassy_time::{Duration, Timer};
@@ -46,6 +48,7 @@ impl Platform for Board {
     type Random = BoardRandom;
 }
 
+static WATCHDOG: StaticCell<RefCell<Watchdog>> = StaticCell::new();
 static DEVICE: StaticCell<Device> = StaticCell::new();
 static STORAGE: ConstStaticCell<Storage> = ConstStaticCell::new(Storage::new());
 static FETCH: StaticCell<Cell<Option<TcpSocket<'static>>>> = StaticCell::new();
@@ -97,10 +100,16 @@ impl Airlift {
     /// Confirms a trial when `application` says so, then takes updates. Restarts the chip after one; never
     /// returns.
     ///
-    /// Needs [`SOCKETS`] free sockets of `stack`, and a task that runs the network.
-    pub async fn run(self, stack: Stack<'static>, application: impl Application) -> ! {
-        let end = self.work(stack, application).await;
-        match end {
+    /// Needs [`SOCKETS`] free sockets of `stack`, and a task that runs the network. Tasks of its own
+    /// are spawned with `spawner`. With esp-rtos, the thread that calls this gets priority 1: the file
+    /// system has a thread of priority 0.
+    pub async fn run(
+        self,
+        spawner: Spawner,
+        stack: Stack<'static>,
+        application: impl Application,
+    ) -> ! {
+        match self.work(spawner, stack, application).await {
             Ok(exit) => log::info!("restarting: {exit:?}"),
             Err(failure) => {
                 log::error!("{failure}");
@@ -112,6 +121,7 @@ impl Airlift {
 
     async fn work(
         self,
+        spawner: Spawner,
         stack: Stack<'static>,
         application: impl Application,
     ) -> Result<Exit, Failure> {
@@ -127,7 +137,7 @@ impl Airlift {
         #[cfg(feature = "rtos")]
         crate::thread::start();
         let board = server::Board { reset: cause };
-        let watchdog = RefCell::new(watchdog);
+        let watchdog = &*WATCHDOG.init(RefCell::new(watchdog));
         let device: &'static Device = DEVICE.init_with(Device::new);
         let (rx, tx) = FETCH_BUFFERS.take();
         let fetch = FETCH.init(Cell::new(Some(TcpSocket::new(stack, rx, tx))));
@@ -149,30 +159,42 @@ impl Airlift {
             buffers,
         );
         // Reading both slots takes seconds; every chunk of it gives way.
-        let mut runner = match select(started, keep_fed(&watchdog)).await {
+        let mut runner = match select(started, keep_fed(watchdog)).await {
             Either::First(runner) => runner?,
             Either::Second(never) => never,
         };
         log::info!("{} is ready", identity.id.as_str());
         let mut health = Fit { stack, application };
-        let sockets = SERVE_BUFFERS.take().each_mut();
-        let answering = join_array(sockets.map(|(rx, tx)| async move {
-            server::serve(&mut TcpSocket::new(stack, rx, tx), device, board).await
-        }));
-        let announcing = mdns::respond(stack, device, identity.id.as_str(), MDNS.take());
-        let others = async {
-            embassy_futures::join::join(announcing, feed(&watchdog, device)).await;
-        };
-        let mut trial = Trial(&watchdog);
-        match select3(runner.run(&mut health, &mut trial), answering, others).await {
-            Either3::First(exit) => exit,
-            Either3::Second([never, ..]) => match never {},
-            Either3::Third(()) => Err(Failure::new(
-                airlift_wire::ErrorCode::Internal,
-                "a task ended that never ends",
-            )),
+        // Tasks, not branches of this one: a future is on the stack while it is put together.
+        for (rx, tx) in SERVE_BUFFERS.take() {
+            let socket = TcpSocket::new(stack, rx, tx);
+            spawner.spawn(answer(socket, device, board).map_err(|_| NO_TASK)?);
         }
+        spawner.spawn(announce(stack, device, identity.id, MDNS.take()).map_err(|_| NO_TASK)?);
+        spawner.spawn(feed(watchdog, device).map_err(|_| NO_TASK)?);
+        runner.run(&mut health, &mut Trial(watchdog)).await
     }
+}
+
+const NO_TASK: Failure = Failure::new(ErrorCode::Internal, "a task runs twice");
+
+#[embassy_executor::task(pool_size = CONNECTIONS)]
+async fn answer(
+    mut socket: TcpSocket<'static>,
+    device: &'static Device,
+    board: server::Board,
+) -> ! {
+    server::serve(&mut socket, device, board).await
+}
+
+#[embassy_executor::task]
+async fn announce(
+    stack: Stack<'static>,
+    device: &'static Device,
+    id: Text<32>,
+    buffers: &'static mut mdns::Buffers,
+) -> ! {
+    mdns::respond(stack, device, id.as_str(), buffers).await
 }
 
 /// The watchdog as the updater sees it: during a trial it is fed by whoever judges that.
@@ -197,7 +219,8 @@ async fn keep_fed(watchdog: &RefCell<Watchdog>) -> ! {
 }
 
 /// Feeds the watchdog while the executor runs, but for a trial, and notes how deep the stack went.
-async fn feed(watchdog: &RefCell<Watchdog>, device: &Device) -> ! {
+#[embassy_executor::task]
+async fn feed(watchdog: &'static RefCell<Watchdog>, device: &'static Device) -> ! {
     let mut deepest = memory::StackUse::default();
     loop {
         if !watchdog.borrow().on_trial() {

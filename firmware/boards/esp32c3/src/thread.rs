@@ -23,7 +23,7 @@ use esp_rtos::embassy::Executor;
 use static_cell::StaticCell;
 
 /// Bytes of stack: littlefs, the driver of the flash, and an interrupt on top of them.
-pub(crate) const STACK: usize = 10 * 1024;
+pub(crate) const STACK: usize = 8 * 1024;
 /// Of it, what is left alone when the rest is painted: the frames that are in use, and the guard.
 const IN_USE: usize = 1024;
 const EXECUTOR_PRIORITY: usize = 1;
