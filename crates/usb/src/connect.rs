@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use espflash::command::{Command, CommandType};
+use espflash::command::Command;
 use espflash::connection::{Connection, ResetAfterOperation, ResetBeforeOperation};
 use espflash::flasher::Flasher;
 use espflash::target::{Chip, XtalFrequency, efuse};
@@ -13,8 +13,8 @@ use serialport::UsbPortInfo;
 use crate::board::{Board, Security};
 use crate::error::Error;
 use crate::exchange::Exchange;
-use crate::line::{BASE_BAUD, Pulse, SerialLine};
-use crate::loader::{Loader, MAGIC, ResetLines};
+use crate::line::{BASE_BAUD, Line as _, Pulse, SerialLine};
+use crate::loader::{Loader, ResetLines};
 use crate::packet::Speaker;
 use crate::session::{ConnectOptions, Reset, State};
 
@@ -114,7 +114,7 @@ impl Attempt<'_> {
             tracing::debug!(baud = exchange.baud(), "a stub is there already");
         }
         let baud = exchange.baud();
-        let path = exchange.line.path().to_string();
+        let path = exchange.line.name().to_string();
         let connection = self.connection(exchange.line, ResetBeforeOperation::NoReset, baud);
         let (connection, chip, board) = guarded(|| introduce(connection, &found, self.lines))
             .map_err(|failure| failure.into_error(&path, self.pulse))?;
@@ -171,7 +171,7 @@ impl Attempt<'_> {
 
     /// Resets by the lines, longer every second time.
     fn reset(&mut self, line: SerialLine) -> Result<SerialLine, Error> {
-        let path = line.path().to_string();
+        let path = line.name().to_string();
         let mut connection =
             self.connection(line, ResetBeforeOperation::DefaultReset, BASE_BAUD);
         let long = self.resets % 2 == 1;
@@ -182,7 +182,7 @@ impl Attempt<'_> {
         if let Err(error) = reset {
             // Either it is gone, which receiving tells, or it has no such lines.
             tracing::debug!(%error, path, "reset lines");
-            crate::line::Line::receive(&mut line, &mut [0; 64], Duration::ZERO)?;
+            line.receive(&mut [0; 64], Duration::ZERO)?;
             self.lines = ResetLines::None;
         }
         Ok(line)
@@ -240,18 +240,16 @@ impl Attempt<'_> {
 
     /// Calls the loader, and asks who it is; `None` when it does not answer.
     fn call(&self, exchange: &mut Exchange<SerialLine>) -> Result<Option<Found>, Error> {
-        exchange.speaker = Speaker::Rom;
-        let synced = match exchange.sync(SYNCS) {
-            Ok(synced) => synced,
-            Err(Error::LinkLost { .. }) => return Ok(None),
+        let speaker = match exchange.sync(SYNCS) {
+            Ok(speaker) => speaker,
+            // It hung up, or nothing answers; receiving knows the difference.
+            Err(Error::LinkLost { .. }) => {
+                exchange.line.receive(&mut [0; 64], Duration::ZERO)?;
+                return Ok(None);
+            }
             Err(other) => return Err(other),
         };
         let wait = self.options.patience.answer;
-        // ROMs say something in every answer to this, stubs say 0 and keep their status short.
-        if synced.value == 0 && short_status(exchange, wait)? {
-            exchange.speaker = Speaker::Stub;
-        }
-        let speaker = exchange.speaker;
         let info = match exchange.ask(&Command::GetSecurityInfo, wait) {
             Ok(response) => {
                 let info = SecurityInfo::parse(&response.data);
@@ -285,20 +283,6 @@ impl Attempt<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// Whether an answer to reading memory is as short as a stub's.
-fn short_status(exchange: &mut Exchange<SerialLine>, wait: Duration) -> Result<bool, Error> {
-    exchange.request(&Command::ReadReg { address: MAGIC })?;
-    let deadline = Instant::now() + wait;
-    loop {
-        let frame = exchange.frame(deadline)?;
-        if let [1, command, len, 0, ..] = frame
-            && *command == CommandType::ReadReg as u8
-        {
-            return Ok(*len == 2);
-        }
     }
 }
 
@@ -367,7 +351,7 @@ impl Failure {
                 if let Some(connection) = connection {
                     let port = connection.into_serial();
                     let mut line = SerialLine::new(port, path, pulse.clone());
-                    let probed = crate::line::Line::receive(&mut line, &mut [0], Duration::ZERO);
+                    let probed = line.receive(&mut [0], Duration::ZERO);
                     if let Err(gone) = probed {
                         return gone;
                     }

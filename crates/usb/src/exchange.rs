@@ -132,14 +132,22 @@ impl<L: Line> Exchange<L> {
         }
     }
 
-    /// Asks whether a loader is there, several times. It answers several times, too; the next
-    /// request forgets the rest.
-    pub(crate) fn sync(&mut self, tries: u32) -> Result<Response, Error> {
+    /// Asks whether a loader is there, several times, and finds out which. It answers several
+    /// times, too; the next request forgets the rest.
+    pub(crate) fn sync(&mut self, tries: u32) -> Result<Speaker, Error> {
         for _ in 0..tries {
             self.request(&Command::Sync)?;
-            match self.response(CommandType::Sync, SYNC_WAIT) {
-                Err(Error::LinkLost { what }) => tracing::trace!(what, "no loader yet"),
-                other => return other,
+            let deadline = Instant::now() + SYNC_WAIT;
+            loop {
+                match self.frame(deadline).map(packet::speaker) {
+                    Ok(Some(speaker)) => {
+                        self.speaker = speaker;
+                        return Ok(speaker);
+                    }
+                    Ok(None) => {}
+                    Err(Error::LinkLost { .. }) => break,
+                    Err(other) => return Err(other),
+                }
             }
         }
         Err(Error::lost("no loader answers"))

@@ -21,6 +21,8 @@ const LEAVING: Duration = Duration::from_millis(150);
 
 /// A serial line, or what a test puts in its place.
 pub(crate) trait Line: Send {
+    /// What the system calls it.
+    fn name(&self) -> &str;
     /// Takes what has arrived, or waits for it; 0 when nothing came in time.
     fn receive(&mut self, out: &mut [u8], wait: Duration) -> Result<usize, Error>;
     /// Sends all of it.
@@ -72,10 +74,6 @@ impl SerialLine {
 
     pub(crate) fn into_port(self) -> Port {
         self.port
-    }
-
-    pub(crate) fn path(&self) -> &str {
-        &self.path
     }
 
     pub(crate) fn pulse(&self) -> &Pulse {
@@ -131,6 +129,10 @@ fn is_pause(error: &io::Error) -> bool {
 }
 
 impl Line for SerialLine {
+    fn name(&self) -> &str {
+        &self.path
+    }
+
     fn receive(&mut self, out: &mut [u8], wait: Duration) -> Result<usize, Error> {
         let deadline = Instant::now() + wait;
         loop {

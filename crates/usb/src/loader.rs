@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::exchange::{Exchange, SYNC_WAIT};
 use crate::line::{BASE_BAUD, Line};
 use crate::link::{After, Link};
-use crate::packet::{self, Response};
+use crate::packet::{self, Response, Speaker};
 
 mod compress;
 mod reset;
@@ -32,7 +32,7 @@ const READ_AHEAD: u32 = 4 * READ_PACKET;
 /// How often something that can be repeated is tried.
 const TRIES: u32 = 3;
 /// A word of ROM that every loader lets read.
-pub(crate) const MAGIC: u32 = 0x4000_1000;
+const MAGIC: u32 = 0x4000_1000;
 /// How long a board may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
@@ -359,7 +359,11 @@ impl<L: Line> Link for Loader<L> {
     fn recover(&mut self) -> Result<(), Error> {
         self.usable()?;
         let quiet = self.exchange.quiet();
-        let found = quiet.and_then(|()| self.exchange.sync(SYNC_TRIES).map(drop));
+        let found = quiet.and_then(|()| match self.exchange.sync(SYNC_TRIES)? {
+            Speaker::Stub => Ok(()),
+            // A reset in between: the stub is gone, and what it was told.
+            Speaker::Rom => Err(Error::NoAnswer { path: self.exchange.line.name().into() }),
+        });
         self.note(found)
     }
 

@@ -12,6 +12,7 @@
 /// Bytes before the data.
 const HEADER: usize = 8;
 const RESPONSE: u8 = 1;
+const SYNC: u8 = 0x08;
 
 /// Who answers, which decides how long the status is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +49,25 @@ pub(crate) fn parse(frame: &[u8], speaker: Speaker) -> Option<Response> {
         command: *command,
         value: u32::from_le_bytes(header[4..].try_into().ok()?),
         data: data.to_vec(),
-        error: (status[0] != 0).then_some(status[1]),
+        // A ROM says 1 and then what is wrong, a stub what is wrong and then 0.
+        error: match status[0] {
+            0 => None,
+            code => Some(if status[1] == 0 { code } else { status[1] }),
+        },
     })
+}
+
+/// Who answers a sync. A ROM has some value in its answer, a stub has none and a shorter status.
+pub(crate) fn speaker(frame: &[u8]) -> Option<Speaker> {
+    let by_status = |speaker| {
+        let response = parse(frame, speaker)?;
+        (response.command == SYNC && response.data.is_empty()).then_some(response.value)
+    };
+    match (by_status(Speaker::Stub), by_status(Speaker::Rom)) {
+        (Some(0), _) => Some(Speaker::Stub),
+        (None, None) => None,
+        _ => Some(Speaker::Rom),
+    }
 }
 
 /// The MD5 in a response: 16 bytes of a stub, 32 hexadecimal digits of a ROM.
@@ -76,6 +94,19 @@ mod tests {
         let frame = [1, 0x13, 5, 0, 0, 0, 0, 0, 9, 1, 7, 0, 0];
         let response = parse(&frame, Speaker::Rom).unwrap();
         assert_eq!((response.data, response.error), (vec![9], Some(7)));
+        let frame = [1, 0x13, 2, 0, 0, 0, 0, 0, 0xC1, 0];
+        let response = parse(&frame, Speaker::Stub).unwrap();
+        assert_eq!(response.error, Some(0xC1));
+    }
+
+    #[test]
+    fn who_answers_a_sync_is_told_by_its_value_and_its_status() {
+        let rom = [1, 8, 4, 0, 7, 0x12, 0x20, 0x55, 0, 0, 0, 0];
+        assert_eq!(speaker(&rom), Some(Speaker::Rom));
+        let stub = [1, 8, 2, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(speaker(&stub), Some(Speaker::Stub));
+        let other = [1, 9, 2, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(speaker(&other), None);
     }
 
     #[test]

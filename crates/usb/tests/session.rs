@@ -163,7 +163,9 @@ async fn a_write_goes_on_after_the_board_is_back() {
 #[tokio::test]
 async fn another_board_on_the_port_is_not_taken_for_the_same() {
     let board = RomLoader::start(Config::default()).unwrap();
-    let mut known = connect(&board).await.board().clone();
+    let session = connect(&board).await;
+    let mut known = session.board().clone();
+    session.close(After::Stay).await.unwrap();
     known.mac = Some("7c:df:a1:00:00:02".into());
     let found = Session::reconnect(options(&board), &known, None, |_| {}).await;
     assert_eq!(found.unwrap_err().code(), ErrorCode::WrongBoard);
