@@ -23,6 +23,9 @@ use crate::library::Library;
 use crate::server::ChunkServer;
 use crate::simulate::VirtualDevices;
 use crate::store::{Mended, Store, blocking};
+use crate::usb::boards::Boards;
+use crate::usb::driver::Usb;
+use crate::usb::system::SystemBoards;
 use crate::{Error, job::preflight};
 
 mod build;
@@ -32,6 +35,7 @@ mod notices;
 mod rekey;
 mod releases;
 mod updates;
+mod usb;
 mod virtual_devices;
 mod watch;
 
@@ -63,6 +67,8 @@ pub struct Options {
     /// How long a job waits for a device that went away before its turn. Without it, as long as it
     /// takes: the window shows that it waits, and a script must end.
     pub patience: Option<Duration>,
+    /// Whether serial ports are listed and watched from the start.
+    pub usb: bool,
 }
 
 /// [`Options::patience`] of a command.
@@ -77,6 +83,7 @@ impl Options {
             remembered: true,
             stay: true,
             patience: None,
+            usb: true,
         }
     }
 
@@ -85,6 +92,7 @@ impl Options {
         Self {
             stay: false,
             patience: Some(COMMAND_PATIENCE),
+            usb: false,
             ..Self::new(home)
         }
     }
@@ -120,6 +128,7 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     pub(crate) turns: Arc<Semaphore>,
     pub(crate) virtual_devices: VirtualDevices,
+    pub(crate) usb: Arc<Usb>,
     pub(crate) jobs: Mutex<BTreeMap<u32, Arc<Live>>>,
     settings: Mutex<Settings>,
     /// The ids of all keys, so that a device that changes costs no look into a folder.
@@ -150,6 +159,14 @@ impl Airlift {
     /// # Errors
     /// `io` and `database`, when the folder or its database cannot be used.
     pub async fn open(options: Options) -> Result<Self, Error> {
+        Self::open_with(options, Arc::new(SystemBoards)).await
+    }
+
+    /// As [`Airlift::open`], with other boards than those on serial ports.
+    pub(crate) async fn open_with(
+        options: Options,
+        boards: Arc<dyn Boards>,
+    ) -> Result<Self, Error> {
         let clock = Clock::system();
         let root = options.home.clone();
         let (home, instance) = blocking(move || {
@@ -198,6 +215,7 @@ impl Airlift {
             keys,
             server: Arc::new(ChunkServer::new(events.clone())),
             virtual_devices: VirtualDevices::default(),
+            usb: Arc::new(Usb::new(boards, clock)),
             home,
             instance,
             clock,
@@ -224,6 +242,12 @@ impl Airlift {
         let this = Self { shared };
         this.follow_devices();
         this.settle_now_and_then();
+        this.follow_usb();
+        if options.usb
+            && let Err(e) = this.usb_look().await
+        {
+            tracing::warn!("serial ports cannot be listed: {e}");
+        }
         if options.stay {
             this.follow_home();
             this.pick_up_jobs().await?;
@@ -234,6 +258,7 @@ impl Airlift {
     /// Stops everything that runs here. Jobs that have not ended can be picked up by the next
     /// start; devices go on by themselves.
     pub async fn close(&self) {
+        self.shared.usb.stop().await;
         let tasks = std::mem::take(&mut *lock(&self.shared.tasks));
         for task in tasks {
             task.abort();
@@ -279,7 +304,7 @@ impl Airlift {
             server: shared.server.view(),
             settings: shared.settings(),
             virtual_devices: shared.virtual_devices.are_running(),
-            usb_ports: Vec::new(),
+            usb_ports: self.usb_ports(),
             notices: shared.notices.clone(),
         })
     }

@@ -23,6 +23,12 @@ pub enum Error {
     /// The chunk server does not run.
     #[error(transparent)]
     Serve(#[from] airlift_serve::Error),
+    /// Flash cannot be made, or not be looked at.
+    #[error(transparent)]
+    Flash(#[from] airlift_flash::Error),
+    /// A board on a serial port does not do what it was asked.
+    #[error(transparent)]
+    Usb(#[from] airlift_usb::Error),
     /// A file cannot be read or written.
     #[error("{}: {source}", .path.display())]
     Io {
@@ -92,6 +98,8 @@ impl Error {
         match self {
             Self::Release(error) => error.code(),
             Self::Elf(error) => error.code(),
+            Self::Flash(error) => error.code(),
+            Self::Usb(error) => error.code(),
             Self::Discover(Discover::BadAddress { .. } | Discover::Full { .. }) => ErrorCode::Usage,
             Self::Discover(Discover::Stopped) => ErrorCode::Internal,
             Self::Discover(_) | Self::NoSuchDevice(_) => ErrorCode::NoSuchDevice,
@@ -114,6 +122,7 @@ impl Error {
         match self {
             Self::Release(error) => error.help(),
             Self::Elf(error) => error.help(),
+            Self::Flash(error) => error.help(),
             Self::Io { source, .. } => disk_help(source.kind()).unwrap_or(self.code().help()),
             Self::Database { source, .. } => {
                 let kind = match source.sqlite_error_code() {
@@ -181,6 +190,20 @@ fn disk_help(kind: io::ErrorKind) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+impl From<airlift_flash::ReadError> for Error {
+    /// An error of ours or of the port that went through reading flash is what it was.
+    fn from(error: airlift_flash::ReadError) -> Self {
+        use airlift_flash::ReadError;
+        match error {
+            ReadError::Link(inner) => match inner.downcast::<Self>() {
+                Ok(ours) => *ours,
+                Err(other) => Self::Usb(ReadError::Link(other).into()),
+            },
+            other => Self::Usb(other.into()),
+        }
+    }
 }
 
 impl From<&Error> for ErrorInfo {

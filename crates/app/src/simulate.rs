@@ -16,7 +16,7 @@ use crate::{Airlift, Error};
 /// The most virtual devices that the window starts.
 pub const MOST: u32 = 16;
 /// The key that signs for them; made when they are first started.
-const KEY: &str = "virtual-devices";
+pub(crate) const KEY: &str = "virtual-devices";
 
 /// The virtual devices of this process.
 #[derive(Default)]

@@ -24,6 +24,7 @@ mod usb;
 pub use jobs::{HISTORY_ROWS, Unfinished, end_name};
 pub use mend::Mended;
 pub use usb::USB_RECORDS;
+pub(crate) use usb::{usb_end_name, usb_kind_name};
 
 /// Changes of the tables, oldest first; `user_version` counts those that were made.
 const MIGRATIONS: &[&str] = &[
@@ -192,7 +193,7 @@ fn database(path: &Path, source: rusqlite::Error) -> Error {
     }
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String, Error> {
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|e| Error::Internal(format!("cannot write JSON: {e}")))
 }
 

@@ -275,7 +275,7 @@ pub enum UsbJobKind {
 }
 
 /// Where a job on a port stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, TS)]
 #[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "snake_case")]
 pub enum UsbPhase {
@@ -364,6 +364,10 @@ pub struct FlashRequest {
     pub bootloader: Option<String>,
     /// Whether what `nvs` holds, such as Wi-Fi credentials, stays as it is.
     pub keep_nvs: bool,
+    /// Whether what is overwritten is saved first. It takes as long as writing it.
+    #[serde(default)]
+    #[ts(as = "Option<bool>", optional)]
+    pub backup: bool,
 }
 
 /// What is written on a board.

@@ -13,7 +13,6 @@ use crate::dto::{
     Diagnosis, ErrorInfo, Event, FlashPlan, UsbActivity, UsbBoard, UsbEnd, UsbJob, UsbJobKind,
     UsbLogLine, UsbPhase, UsbPort,
 };
-use crate::error::info;
 use crate::job::rate::Rate;
 
 /// How often a port is told about at most.
@@ -56,7 +55,7 @@ pub(crate) struct Table {
 #[derive(Debug)]
 struct Port {
     view: UsbPort,
-    rate: Rate,
+    rates: BTreeMap<UsbPhase, Rate>,
     lines: Vec<UsbLogLine>,
     told: Option<Duration>,
     pending: bool,
@@ -83,7 +82,7 @@ impl Port {
                 error: None,
                 label: None,
             },
-            rate: Rate::default(),
+            rates: BTreeMap::new(),
             lines: Vec::new(),
             told: None,
             pending: true,
@@ -151,6 +150,12 @@ impl Table {
             self.gone.push(path);
         }
         lost
+    }
+
+    /// Adds a port that was named by hand.
+    pub(crate) fn add(&mut self, found: Found) {
+        let path = found.path.clone();
+        self.ports.entry(path).or_insert_with(|| Port::new(found));
     }
 
     /// Every port, by path.
@@ -254,7 +259,7 @@ impl Table {
         view.job = Some(job(id, planned.kind, planned.steps.len()));
         view.activity = UsbActivity::Working;
         view.error = None;
-        port.rate = Rate::default();
+        port.rates.clear();
         port.pending = true;
         self.jobs = id;
         Ok(id)
@@ -266,20 +271,39 @@ impl Table {
         let Some(job) = port.view.job.as_mut().filter(|job| job.end.is_none()) else {
             return;
         };
+        // Writing and verifying take turns, and each goes on where it was.
+        let rate = port.rates.entry(progress.phase).or_default();
         if job.phase == progress.phase {
-            port.rate.add(progress.bytes.saturating_sub(job.bytes), now);
-        } else {
-            port.rate = Rate::default();
+            rate.add(progress.bytes.saturating_sub(job.bytes), now);
         }
         job.phase = progress.phase;
         job.step = progress.step.min(job.steps.saturating_sub(1));
         job.bytes = progress.bytes;
         job.total = progress.total;
         job.skipped = progress.skipped;
-        job.rate = port.rate.per_second(now);
+        job.rate = rate.per_second(now);
         let left = f64::from(progress.total.saturating_sub(progress.bytes));
         job.seconds_left = job.rate.map(|rate| (left / rate).ceil() as u32);
         port.pending = true;
+    }
+
+    /// Everything is written and verified.
+    pub(crate) fn restarting(&mut self, path: &str) {
+        self.edit_job(path, |job| {
+            job.phase = UsbPhase::Restart;
+            (job.rate, job.seconds_left) = (None, None);
+        });
+    }
+
+    /// A job goes on: its board is back.
+    pub(crate) fn resume(&mut self, path: &str) {
+        if let Ok(port) = self.port(path) {
+            port.rates.clear();
+        }
+        self.edit(path, |view| {
+            view.activity = UsbActivity::Working;
+            view.error = None;
+        });
     }
 
     /// Names the backup that the job took.
@@ -440,11 +464,6 @@ fn busy(path: &str, activity: UsbActivity) -> Error {
         UsbActivity::Unplugged => "is unplugged in the middle of a job",
     };
     Error::refused(ErrorCode::Busy, format!("the board on {path} {what}"))
-}
-
-/// A notice for a port whose board went away while nothing was written.
-pub(crate) fn unplugged(path: &str) -> ErrorInfo {
-    info(ErrorCode::Unplugged, format!("{path} was unplugged"))
 }
 
 #[cfg(test)]

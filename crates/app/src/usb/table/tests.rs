@@ -1,5 +1,6 @@
 use super::*;
 use crate::dto::{FlashStep, Verdict};
+use crate::error::info;
 
 const A: &str = "/dev/ttyACM0";
 

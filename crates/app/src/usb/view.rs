@@ -1,0 +1,172 @@
+//! What fronts see of diagnoses and plans.
+
+use airlift_flash::diagnosis as found;
+use airlift_flash::{Plan, Segment};
+use airlift_usb::Board;
+
+use crate::Error;
+use crate::dto::{
+    Diagnosis, ErrorInfo, Finding, FlashPlan, FlashRegion, FlashStep, PlanChoice, RegionHealth,
+    UsbBoard, UsbJobKind, Verdict,
+};
+use crate::error::info;
+
+/// Bytes of flash a second that a chip's own USB takes, erasing included: what plans promise.
+const NATIVE_RATE: u32 = 150_000;
+/// The same through a serial adapter.
+const SERIAL_RATE: u32 = 60_000;
+/// Espressif's USB vendor id: the port is the chip's own.
+const ESPRESSIF: u16 = 0x303A;
+
+/// A diagnosis as fronts see it.
+pub(crate) fn diagnosis(diagnosis: &found::Diagnosis, took_ms: u32) -> Diagnosis {
+    Diagnosis {
+        code: diagnosis.code.as_str().to_owned(),
+        verdict: match diagnosis.verdict {
+            found::Verdict::Healthy => Verdict::Healthy,
+            found::Verdict::Impaired => Verdict::Impaired,
+            found::Verdict::Dead => Verdict::Dead,
+            found::Verdict::Foreign => Verdict::Foreign,
+        },
+        sentence: diagnosis.sentence.clone(),
+        next_boot: diagnosis.next_boot.clone(),
+        boots: diagnosis.boots.clone(),
+        regions: diagnosis.regions.iter().map(region).collect(),
+        findings: diagnosis.findings.iter().map(finding).collect(),
+        product: diagnosis.product.clone(),
+        name: diagnosis.name.clone(),
+        sequence: diagnosis.sequence,
+        trusts: diagnosis.trusts.iter().map(ToString::to_string).collect(),
+        complete: diagnosis.complete,
+        bytes_read: diagnosis.bytes_read,
+        took_ms,
+    }
+}
+
+fn region(region: &found::Region) -> FlashRegion {
+    FlashRegion {
+        name: region.name.clone(),
+        kind: region.kind.as_str().to_owned(),
+        offset: region.offset,
+        size: region.size,
+        used: region.used,
+        health: match region.health {
+            found::Health::Good => RegionHealth::Good,
+            found::Health::Empty => RegionHealth::Empty,
+            found::Health::Damaged => RegionHealth::Damaged,
+            found::Health::Unknown => RegionHealth::Unknown,
+            found::Health::Foreign => RegionHealth::Foreign,
+        },
+        summary: region.summary.clone(),
+        details: region.details.clone(),
+        boots: region.boots,
+    }
+}
+
+fn finding(finding: &found::Finding) -> Finding {
+    Finding {
+        code: finding.code.as_str().to_owned(),
+        sentence: finding.sentence.clone(),
+        region: finding.region.clone(),
+        harmless: finding.harmless,
+    }
+}
+
+/// A step of a plan, without the speed of the link.
+pub(crate) struct Step<'a> {
+    pub(crate) title: String,
+    pub(crate) why: String,
+    pub(crate) region: String,
+    pub(crate) segments: &'a [Segment],
+}
+
+/// Steps as fronts see them.
+pub(crate) fn steps<'a>(
+    steps: impl IntoIterator<Item = Step<'a>>,
+    vendor: Option<u16>,
+) -> Vec<FlashStep> {
+    let steps = steps.into_iter().map(|step| {
+        let bytes = step.segments.iter().map(Segment::size).sum();
+        FlashStep {
+            title: step.title,
+            why: step.why,
+            region: step.region,
+            offset: step.segments.first().map_or(0, Segment::offset),
+            bytes,
+            seconds: seconds(bytes, vendor),
+        }
+    });
+    steps.collect()
+}
+
+/// Seconds that writing takes, at least one.
+pub(crate) fn seconds(bytes: u32, vendor: Option<u16>) -> u32 {
+    let rate = if vendor == Some(ESPRESSIF) {
+        NATIVE_RATE
+    } else {
+        SERIAL_RATE
+    };
+    bytes.div_ceil(rate).max(1)
+}
+
+/// A repair plan as fronts see it.
+pub(crate) fn repair(plan: &Plan, vendor: Option<u16>) -> FlashPlan {
+    let shown = plan.steps.iter().map(|step| Step {
+        title: step.title.clone(),
+        why: step.why.clone(),
+        region: step.region.clone(),
+        segments: &step.segments,
+    });
+    FlashPlan {
+        id: 0,
+        kind: UsbJobKind::Repair,
+        sentence: plan.sentence.clone(),
+        steps: steps(shown, vendor),
+        bytes: plan.bytes(),
+        seconds: seconds(plan.bytes(), vendor),
+        afterwards: plan.afterwards.clone(),
+        losses: plan.losses.clone(),
+        blocked: plan
+            .blocked
+            .as_ref()
+            .map(|blocked| info(blocked.code, &blocked.sentence)),
+        others: plan
+            .others
+            .iter()
+            .map(|choice| PlanChoice {
+                how: choice.how.as_str().to_owned(),
+                title: choice.title.clone(),
+                bytes: choice.bytes,
+            })
+            .collect(),
+    }
+}
+
+/// A board as fronts see it.
+pub(crate) fn board(board: &Board) -> UsbBoard {
+    let refused = board.writable().err().map(|error| {
+        let error = Error::from(error);
+        ErrorInfo::from(&error)
+    });
+    UsbBoard {
+        chip: board.chip.clone(),
+        revision: board
+            .revision
+            .map(|(major, minor)| format!("{major}.{minor}")),
+        mac: board.mac.clone(),
+        device_id: device_id(board),
+        flash_size: board.flash_size,
+        features: board.features.clone(),
+        secure_boot: board.security.secure_boot,
+        flash_encryption: board.security.flash_encryption,
+        secure_download: board.security.secure_download,
+        refused,
+    }
+}
+
+/// The id that our firmware for the chip takes from the board's address.
+fn device_id(board: &Board) -> Option<String> {
+    let family = board.chip.strip_prefix("esp32")?;
+    let digits = board.mac.as_ref()?.replace(':', "");
+    (!family.is_empty()).then(|| format!("{family}-{digits}"))
+}
