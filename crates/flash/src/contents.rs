@@ -25,8 +25,7 @@ use airlift_release::{PartKind, PartState, Release};
 use airlift_updater::{Layout, SlotId};
 use airlift_wire::KeySet;
 use airlift_wire::image::Descriptor;
-use airlift_wire::limits::SECTOR_SIZE;
-use airlift_wire::manifest::is_product;
+use airlift_wire::limits::{MAX_PRODUCT, SECTOR_SIZE};
 use airlift_wire::partition::{Partition, TABLE_OFFSET, TYPE_DATA, Table};
 use bytes::Bytes;
 
@@ -78,7 +77,7 @@ impl Contents {
 pub struct Setup<'a> {
     /// What people call it.
     pub name: &'a str,
-    /// Product of an app that no release describes; else the project that the app names.
+    /// Product of an app that no release describes; else that of the project that the app names.
     pub product: Option<&'a str>,
     /// Whom it trusts.
     pub trust: Option<KeySet>,
@@ -99,7 +98,7 @@ pub struct Setup<'a> {
 /// # Errors
 /// [`Error::Missing`] for a release that does not carry what it starts with, [`Error::WrongChip`],
 /// [`Error::UnknownSigner`] when the board would not trust it, [`Error::FlashSize`], [`Error::TooBig`],
-/// [`Error::NoBootloader`].
+/// [`Error::NoBootloader`], [`Error::Name`].
 pub fn of_release(
     release: &Release,
     target: &Target,
@@ -132,11 +131,12 @@ pub fn of_release(
 ///
 /// # Errors
 /// [`Error::Image`], [`Error::WrongChip`], [`Error::FlashSize`], [`Error::TooBig`],
-/// [`Error::NoBootloader`].
+/// [`Error::NoBootloader`], [`Error::Name`], [`Error::NoProduct`].
 pub fn of_app(app: &Bytes, target: &Target, setup: &Setup<'_>) -> Result<Contents, Error> {
     let descriptor = Descriptor::parse(app);
-    let project = descriptor.map(|d| d.project).filter(|p| is_product(p));
-    let product = setup.product.or(project).unwrap_or_default();
+    let project = descriptor.map(|d| product_of(d.project));
+    let project = project.unwrap_or_default();
+    let product = setup.product.unwrap_or(&project);
     let what = match descriptor.map(|d| raw::printable(d.version)) {
         Some(version) if !version.is_empty() && !product.is_empty() => {
             format!("{product} {version}")
@@ -149,11 +149,23 @@ pub fn of_app(app: &Bytes, target: &Target, setup: &Setup<'_>) -> Result<Content
     from_nothing(&factory, target, setup, &what, app)
 }
 
+/// The product that a project's name stands for; nothing when there is none.
+fn product_of(project: &str) -> String {
+    let lower = project.chars().take(MAX_PRODUCT).map(|c| match c {
+        'A'..='Z' => c.to_ascii_lowercase(),
+        'a'..='z' | '0'..='9' | '.' | '_' | '-' => c,
+        _ => '-',
+    });
+    lower.collect()
+}
+
 fn choose_bootloader(target: &Target, setup: &Setup<'_>) -> Result<Bootloader, Error> {
-    match setup.bootloader {
-        Some(given) => Ok(given.clone()),
-        None => bootloader::for_target(target),
-    }
+    let Some(given) = setup.bootloader else {
+        return bootloader::for_target(target);
+    };
+    // It may have been read for another board.
+    bootloader::check(given.bytes(), target.chip)?;
+    Ok(given.clone())
 }
 
 fn new_factory<'a>(

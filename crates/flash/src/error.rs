@@ -61,6 +61,12 @@ pub enum Error {
     /// The board would not trust the release that it starts with.
     #[error("the release is signed by {0}, which is not among the keys that the board will trust")]
     UnknownSigner(KeyId),
+    /// A name that a board does not take.
+    #[error("a name has at most 32 bytes of text that can be shown")]
+    Name,
+    /// Nothing says which product the board is.
+    #[error("nothing says which product the board is, so it could trust nobody's releases for it")]
+    NoProduct,
     /// What was asked for does not go together.
     #[error("{0}")]
     Layout(&'static str),
@@ -122,7 +128,9 @@ impl Error {
             Self::WrongKind { .. } | Self::Image { .. } => ErrorCode::BadImage,
             Self::TooBig { .. } => ErrorCode::TooBig,
             Self::FlashSize(_) | Self::Layout(_) | Self::Table(_) => ErrorCode::BadLayout,
-            Self::Empty(_)
+            Self::Name
+            | Self::NoProduct
+            | Self::Empty(_)
             | Self::Overlap { .. }
             | Self::TooManyParts { .. }
             | Self::Segment { .. } => ErrorCode::Usage,
@@ -152,6 +160,10 @@ impl Error {
             }
             Self::FlashSize(_) => "Use a board with at least 4 MiB of flash.",
             Self::Table(_) => "Give a partition table for this size of flash.",
+            Self::Name => "Give a shorter name.",
+            Self::NoProduct => {
+                "Make a release of the app, which names its product: airlift pack --product NAME."
+            }
             Self::Empty(_) => "Give a file that has content, or leave it out.",
             Self::Overlap { .. } => {
                 "Give each part an offset of its own, 4096 bytes at least apart."

@@ -8,10 +8,12 @@ use airlift_release::Release;
 use airlift_updater::{Layout, SlotId};
 use airlift_wire::KeySet;
 use airlift_wire::image::{self, ImageError};
-use airlift_wire::limits::SECTOR_SIZE;
+use airlift_wire::limits::{MAX_NAME, SECTOR_SIZE};
+use airlift_wire::manifest::is_product;
 use airlift_wire::otadata::{Entry, ImageState, next_sequence};
 use airlift_wire::partition::{self, TABLE_LEN, TABLE_OFFSET, Table};
 use airlift_wire::state::State;
+use airlift_wire::text::is_printable;
 
 /// What stands where a board has its bootloader, when it gets none.
 const NO_BOOTLOADER: &[u8] = b"A virtual device: its bootloader is not code in flash.\n";
@@ -80,7 +82,8 @@ impl<'a> Factory<'a> {
     ///
     /// # Errors
     /// [`Error::FlashSize`] for a size that no such board has, [`Error::TooBig`] when something does not
-    /// fit, [`Error::Image`] for an app that is no whole image.
+    /// fit, [`Error::Image`] for an app that is no whole image, [`Error::Name`] and [`Error::NoProduct`]
+    /// for what no board would read.
     pub fn build(&self) -> Result<Vec<u8>, Error> {
         let layout = self.layout()?;
         let mut flash = vec![0xFF; self.flash_size];
@@ -126,8 +129,20 @@ impl<'a> Factory<'a> {
             .ok_or(Error::Layout("there is no partition for the app"))
     }
 
-    /// All of partition `airlift`: state, envelope, network.
+    /// All of partition `airlift`: state, envelope, network. Without a product there is no state, which
+    /// is fine as long as there is nothing to remember.
+    ///
+    /// # Errors
+    /// [`Error::Name`] and [`Error::NoProduct`] for a state that no board would read.
     pub(crate) fn airlift(&self, layout: &Layout) -> Result<Vec<u8>, Error> {
+        if self.name.len() > MAX_NAME || !self.name.chars().all(is_printable) {
+            return Err(Error::Name);
+        }
+        let has_product = is_product(self.product);
+        let remembers = self.trust.is_some() || !self.name.is_empty() || self.freshness_required;
+        if !has_product && remembers {
+            return Err(Error::NoProduct);
+        }
         let mut state = State::new(self.product, self.name, self.trust);
         state.counter = 1;
         state.freshness_required = self.freshness_required;
@@ -140,7 +155,9 @@ impl<'a> Factory<'a> {
             put(&mut bytes, at, &(envelope.len() as u32).to_le_bytes())?;
             put(&mut bytes, at + 4, envelope)?;
         }
-        put(&mut bytes, 0, &state.encode())?;
+        if has_product {
+            put(&mut bytes, 0, &state.encode())?;
+        }
         if let Some(network) = self.wifi {
             let record = Record {
                 counter: 1,

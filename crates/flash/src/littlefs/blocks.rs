@@ -10,17 +10,19 @@ const BLOCK: usize = BLOCK_SIZE as usize;
 /// second at 460,800 baud.
 const PIECE: usize = 1024;
 const PIECES: usize = BLOCK / PIECE;
-/// Reads, of at most 128 bytes each, after which one operation leads in circles: to list a folder with
-/// a thousand files takes a thousandth of them.
-const MAX_READS: u32 = 1 << 25;
+/// Reads, of at most 128 bytes each, after which looking leads in circles: to list a folder with a
+/// thousand files takes 40 thousand.
+pub(super) const LOOKING: u32 = 1 << 22;
+/// The same for putting files in place: to write a thousand into a folder takes 40 million.
+pub(super) const WRITING: u32 = 1 << 28;
 
 /// The blocks of a partition: of flash that is only read, or of none. What is written stays here.
 pub struct Blocks<'f> {
     flash: Option<(&'f mut dyn ReadFlash, u32)>,
     size: u32,
     blocks: BTreeMap<u32, Block>,
-    /// Since the operation began.
-    reads: Cell<u32>,
+    /// Reads that the operation may still take.
+    reads_left: Cell<u32>,
     failure: Cell<Option<ReadError>>,
 }
 
@@ -57,7 +59,7 @@ impl<'f> Blocks<'f> {
             flash,
             size,
             blocks: BTreeMap::new(),
-            reads: Cell::new(0),
+            reads_left: Cell::new(LOOKING),
             failure: Cell::new(None),
         }
     }
@@ -73,9 +75,9 @@ impl<'f> Blocks<'f> {
         }
     }
 
-    /// An operation of the file system begins.
-    pub(super) fn begin(&self) {
-        self.reads.set(0);
+    /// An operation of the file system begins, which takes at most so many reads.
+    pub(super) fn begin(&self, reads: u32) {
+        self.reads_left.set(reads);
         self.failure.set(None);
     }
 
@@ -83,7 +85,7 @@ impl<'f> Blocks<'f> {
     pub(super) fn cause(&self, error: airlift_littlefs::Error) -> Error {
         match self.failure.take() {
             Some(read) => Error::Read(read),
-            None if self.reads.get() >= MAX_READS => Error::Endless,
+            None if self.reads_left.get() == 0 => Error::Endless,
             None => Error::Files(error),
         }
     }
@@ -170,10 +172,8 @@ fn place(offset: u32, len: usize) -> Option<(u32, std::ops::Range<usize>)> {
 
 impl BlockDevice for Blocks<'_> {
     fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), IoError> {
-        if self.reads.get() >= MAX_READS {
-            return Err(IoError::Device);
-        }
-        self.reads.set(self.reads.get() + 1);
+        let left = self.reads_left.get().checked_sub(1);
+        self.reads_left.set(left.ok_or(IoError::Device)?);
         let (n, range) = place(offset, buf.len()).ok_or(IoError::Device)?;
         let block = self.known(n, range.clone())?;
         buf.copy_from_slice(&block.bytes[range]);

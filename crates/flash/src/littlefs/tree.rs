@@ -1,5 +1,6 @@
 //! The files and folders of a board.
 
+use super::blocks::{LOOKING, WRITING};
 use super::{Blocks, DiskVersion, MAX_ENTRIES, Storage};
 use crate::{Error, Segment};
 use airlift_littlefs::updater::{AtOnce, UpdaterFiles};
@@ -307,7 +308,7 @@ impl<'s, 'f> FileTree<'s, 'f> {
                 other => other,
             })?;
         }
-        self.device()?.begin();
+        self.device()?.begin(WRITING);
         let unpacked = block_on(unpack(&mut self.files, slot, tar, version));
         unpacked.map_err(|failure| self.cause(failure))
     }
@@ -324,7 +325,7 @@ impl<'s, 'f> FileTree<'s, 'f> {
     ) -> Result<T, Error> {
         let fs = self.files.file_system();
         let fs = fs.ok_or(Error::Files(FsError::Io))?;
-        fs.device().begin();
+        fs.device().begin(LOOKING);
         operation(fs).map_err(|error| fs.device().cause(error))
     }
 

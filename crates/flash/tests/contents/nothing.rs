@@ -242,3 +242,58 @@ fn files_that_do_not_fit_are_too_big() {
     assert_eq!(error.code().as_str(), "too_big", "{error}");
     assert!(of_release(&large, &target(8), &setup()).is_ok());
 }
+
+#[test]
+fn a_flash_that_is_larger_than_addresses_reach_is_used_up_to_there() {
+    let contents = of_release(&release("1.0.0", 3), &target(32), &setup()).unwrap();
+    assert_eq!(contents.flash_size, 16 * MIB);
+    assert!(contents.segments().all(|segment| segment.end() <= 16 * MIB));
+    // The bootloader drives all of it.
+    let header = airlift_wire::image::Header::parse(contents.steps[0].segments[0].bytes());
+    assert_eq!(header.unwrap().flash_size_code, 5);
+}
+
+#[test]
+fn keys_and_names_that_no_board_would_read_are_refused() {
+    let app = app("1.0.0");
+    let refused = |change: fn(&mut Setup<'_>)| {
+        let mut setup = setup();
+        change(&mut setup);
+        of_app(&app, &target(4), &setup).unwrap_err()
+    };
+    let no_product = refused(|setup| setup.product = Some(""));
+    assert!(matches!(no_product, Error::NoProduct), "{no_product}");
+    assert!(matches!(
+        refused(|setup| setup.product = Some("A b")),
+        Error::NoProduct
+    ));
+    assert!(matches!(
+        refused(|setup| setup.name = "\u{1b}[2J"),
+        Error::Name
+    ));
+    const LONG: &str = "123456789012345678901234567890123";
+    assert!(matches!(refused(|setup| setup.name = LONG), Error::Name));
+    // With nothing to remember, any app will do.
+    let mut setup = Setup {
+        product: Some(""),
+        ..Setup::default()
+    };
+    assert!(of_app(&app, &target(4), &setup).is_ok());
+    setup.name = "bench";
+    assert!(matches!(
+        of_app(&app, &target(4), &setup),
+        Err(Error::NoProduct)
+    ));
+}
+
+#[test]
+fn a_bootloader_that_was_read_for_another_chip_is_refused() {
+    let other = bootloader::for_chip(13, 4 * MIB).unwrap();
+    let mut setup = setup();
+    setup.bootloader = Some(&other);
+    let error = of_release(&release("1.0.0", 3), &target(4), &setup).unwrap_err();
+    assert!(
+        matches!(error, Error::WrongChip { found: 13, .. }),
+        "{error}"
+    );
+}
