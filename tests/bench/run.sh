@@ -10,3 +10,7 @@ python3 tests/bench/serve/bench.py
 echo
 echo "## The chunk server among a thousand slow connections"
 cargo run --locked --quiet --release -p airlift-serve --example bench_slow
+echo
+echo "## Flashing a board over USB"
+scripts/venv.sh
+cargo run --locked --quiet --release -p airlift-usb --example bench_usb
