@@ -3,6 +3,8 @@
 //! The names are those of `ui/src/backend/commands.ts`, of `build.rs`, which gives each a permission
 //! of its own, and of `capabilities/main.json`, which grants them; a test compares the four.
 
+mod usb;
+
 use std::path::PathBuf;
 
 use airlift_app::dto::{
@@ -51,6 +53,26 @@ pub(crate) fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static 
         set_settings,
         start_virtual_devices,
         stop_virtual_devices,
+        usb::usb_connect,
+        usb::usb_disconnect,
+        usb::usb_add_port,
+        usb::usb_label,
+        usb::usb_diagnose,
+        usb::usb_plan_repair,
+        usb::usb_plan_flash,
+        usb::usb_carry_out,
+        usb::usb_cancel,
+        usb::usb_backups,
+        usb::usb_restore,
+        usb::usb_monitor,
+        usb::usb_stop_monitor,
+        usb::usb_log,
+        usb::usb_save_log,
+        usb::usb_reset,
+        usb::usb_wifi,
+        usb::usb_records,
+        usb::usb_export_records,
+        usb::usb_udev_rule,
     ]
 }
 
@@ -243,6 +265,8 @@ mod tests {
     fn names(list: &str) -> Vec<String> {
         let words = list.split([',', '\n']);
         let words = words.map(|word| word.trim().trim_matches(['"', '\'']));
+        // Where a command lives is not part of its name.
+        let words = words.map(|word| word.rsplit("::").next().unwrap_or(word));
         let words = words.filter(|word| !word.is_empty());
         words.map(ToOwned::to_owned).collect()
     }

@@ -39,6 +39,8 @@ export class FlashForm {
   factorySlot = $state(false);
   bootloader = $state<string | null>(null);
   keepNvs = $state(true);
+  /** What a new board holds is rarely worth the time; a repair always saves what it overwrites. */
+  backup = $state(false);
   busy = $state(false);
   /** Whether it was submitted: only then empty fields complain. */
   touched = $state(false);
@@ -157,6 +159,7 @@ export class FlashForm {
       factorySlot: this.whole && this.factorySlot,
       bootloader: this.whole ? this.bootloader : null,
       keepNvs: this.keepNvs,
+      backup: this.backup,
     };
   }
 

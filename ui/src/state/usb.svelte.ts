@@ -21,6 +21,8 @@ export class UsbView {
   readonly checked = new SvelteSet<string>();
   /** Why the last thing asked of a port did not work, until something else is asked of it. */
   readonly #errors = new SvelteMap<string, ErrorInfo>();
+  /** How much was last asked to be rewritten on each port. */
+  readonly #how = new SvelteMap<string, How>();
   /** Ports whose log is open. */
   readonly logs = new SvelteSet<string>();
   /** The sheet that says what to write; `null` while nobody asked. */
@@ -48,8 +50,15 @@ export class UsbView {
   );
   readonly running = $derived.by(() => this.together.filter((port) => isRunning(port.job)));
 
+  /** Which of the ways to mend it the plan of a port is. */
+  howOf({ path, plan }: UsbPort): How {
+    const how = this.#how.get(path);
+    return plan?.others.some((other) => other.how === how) && how ? how : 'smallest';
+  }
+
   errorOf(port: UsbPort): ErrorInfo | null {
-    return this.#errors.get(port.path) ?? port.error;
+    const error = this.#errors.get(port.path) ?? port.error;
+    return error?.code === 'cancelled' ? null : error;
   }
 
   select(path: string): void {
@@ -102,9 +111,18 @@ export class UsbView {
     return this.#ask(path, () => this.app.backend.usbConnect(path));
   }
 
-  async disconnect(path: string): Promise<void> {
-    this.logs.delete(path);
-    await this.#ask(path, () => this.app.backend.usbDisconnect(path));
+  /** Lets go of a board and starts it; one that cannot be reset from here is reset by hand. */
+  async start(path: string): Promise<void> {
+    const { backend } = this.app;
+    await this.#ask(path, async () => {
+      try {
+        await backend.usbReset(path);
+      } catch (thrown) {
+        if (toErrorInfo(thrown).code !== 'no_reset') throw thrown;
+        await backend.usbDisconnect(path);
+        this.app.say('Press RESET on the board to start it.');
+      }
+    });
   }
 
   async diagnose(path: string): Promise<void> {
@@ -112,7 +130,11 @@ export class UsbView {
   }
 
   async planRepair(path: string, how: How): Promise<void> {
-    await this.#ask(path, () => this.app.backend.usbPlanRepair(path, how));
+    this.#how.set(path, how);
+    await this.#ask(path, async () => {
+      await this.#connected(path);
+      await this.app.backend.usbPlanRepair(path, how);
+    });
   }
 
   async carryOut(port: UsbPort): Promise<void> {
@@ -126,7 +148,10 @@ export class UsbView {
   }
 
   async restore(path: string, backup: string): Promise<boolean> {
-    return this.#ask(path, () => this.app.backend.usbRestore(path, backup));
+    return this.#ask(path, async () => {
+      await this.#connected(path);
+      await this.app.backend.usbRestore(path, backup);
+    });
   }
 
   async label(path: string, text: string): Promise<void> {
@@ -162,11 +187,7 @@ export class UsbView {
     const planned = await Promise.all(
       form.paths.map((path) =>
         this.#ask(path, async () => {
-          const port = this.app.usbPorts.get(path);
-          if (!port?.board) {
-            this.#planned.delete(path);
-            await backend.usbConnect(path);
-          }
+          await this.#connected(path);
           await backend.usbPlanFlash(path, form.request(this.app.usbPorts.get(path)));
         }),
       ),
@@ -194,6 +215,13 @@ export class UsbView {
     if (saved) this.app.say('The list of boards is saved.');
   }
 
+  /** Plans are made of what is there now, so whoever asks for one connects the board first. */
+  async #connected(path: string): Promise<void> {
+    const activity = this.app.usbPorts.get(path)?.activity;
+    if (activity === 'monitoring') await this.app.backend.usbStopMonitor(path);
+    if (activity === 'idle' || activity === 'monitoring') await this.app.backend.usbConnect(path);
+  }
+
   async #ask(path: string, action: () => Promise<unknown>): Promise<boolean> {
     this.#errors.delete(path);
     try {
@@ -209,8 +237,8 @@ export class UsbView {
 
 /** What the button for the checked ports says. */
 export function flashReadyText(view: UsbView): string {
-  const bytes = view.ready.length;
-  return bytes === 0 ? 'Flash' : `Flash ${plural(bytes, 'board')}`;
+  const boards = view.ready.length;
+  return boards === 0 ? 'Flash' : `Flash ${plural(boards, 'board')}`;
 }
 
 /** What a drop on the page would be flashed on. */

@@ -56,7 +56,7 @@ export const PHASES: { phase: UsbPhase; word: string; doing: string }[] = [
   { phase: 'restart', word: 'restart', doing: 'Starting the board' },
 ];
 
-export const isRunning = (job: UsbJob | null): job is UsbJob =>
+export const isRunning = (job: UsbJob | null): job is UsbJob & { end: null } =>
   job !== null && job.phase !== 'ended';
 
 /** One state a port, in a few words. */
@@ -64,14 +64,15 @@ export function stateOf(port: UsbPort): PortState {
   const { activity, job, diagnosis, board } = port;
   if (activity === 'unplugged') return { tone: 'bad', text: DOING.unplugged };
   if (activity === 'waiting_for_boot') return { tone: 'warn', text: DOING.waiting_for_boot };
-  if (isRunning(job) && activity === 'working') return { tone: 'busy', text: progressText(job) };
+  if (isRunning(job)) return { tone: 'busy', text: progressText(job) };
   if (activity === 'connecting' || activity === 'diagnosing')
     return { tone: 'busy', text: DOING[activity] };
   if (port.problem)
     return { tone: 'warn', text: PROBLEMS[port.problem.code] ?? port.problem.message };
   if (board?.refused) return { tone: 'warn', text: 'secured: not written to' };
   if (job?.end === 'failed') return { tone: 'bad', text: `${KINDS[job.kind].noun} failed` };
-  if (port.error) return { tone: 'bad', text: port.error.code.replaceAll('_', ' ') };
+  if (port.error && port.error.code !== 'cancelled')
+    return { tone: 'bad', text: port.error.code.replaceAll('_', ' ') };
   if (activity === 'monitoring') return { tone: 'busy', text: DOING.monitoring };
   if (diagnosis) return VERDICTS[diagnosis.verdict];
   if (!port.present) return { tone: 'idle', text: 'not there' };

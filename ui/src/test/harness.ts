@@ -9,6 +9,7 @@ import { ManualClock } from '../clock';
 import { AppState } from '../state/app.svelte';
 import type { DevicesView } from '../state/devices.svelte';
 import type { ReleasesView } from '../state/releases.svelte';
+import type { UsbView } from '../state/usb.svelte';
 
 export const NEWER = makeRelease({
   product: 'demo',
@@ -83,18 +84,24 @@ export interface OpenWindow extends Stage {
   container: HTMLElement;
   devices: DevicesView;
   releases: ReleasesView;
+  usb: UsbView;
 }
 
 export async function openWindow(world: World): Promise<OpenWindow> {
   cleanup();
   const made = stage(world);
-  let controllers: [DevicesView, ReleasesView] | undefined;
+  let controllers: [DevicesView, ReleasesView, UsbView] | undefined;
   const { container } = render(App, {
     app: made.app,
-    onready: (...ready: [DevicesView, ReleasesView]) => (controllers = ready),
+    onready: (...ready: [DevicesView, ReleasesView, UsbView]) => (controllers = ready),
   });
   while (!controllers) await settle();
   await settle();
-  const [devices, releases] = controllers;
-  return { ...made, user: userEvent.setup(), container, devices, releases };
+  const [devices, releases, usb] = controllers;
+  return { ...made, user: userEvent.setup(), container, devices, releases, usb };
+}
+
+/** Lets time pass in tenths of a second, so that what waits for an answer asks the next question. */
+export async function play(made: Stage, ms: number): Promise<void> {
+  for (let left = ms; left > 0; left -= 100) await made.pass(Math.min(100, left));
 }

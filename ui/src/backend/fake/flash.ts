@@ -277,7 +277,8 @@ const NO_REPAIR: ErrorInfo = {
 };
 
 export function repairPlan(id: number, condition: Condition, how: string): FlashPlan {
-  const smallest = condition in PLANS ? condition : 'everything';
+  const least = condition === 'nothing_fits' ? 'slot' : condition;
+  const smallest = least in PLANS ? least : 'everything';
   const which = how === 'smallest' ? smallest : how;
   const plan = PLANS[which] ?? PLANS['everything'];
   if (!plan) throw new Error('no such plan');

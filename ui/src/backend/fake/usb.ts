@@ -129,6 +129,7 @@ export abstract class FakeUsb implements UsbBackend {
         );
       }
       port.board = boardOf(spec);
+      port.plan = null;
       port.activity = 'diagnosing';
       this.#changed(found);
       if (!port.board.refused) {
@@ -143,7 +144,7 @@ export abstract class FakeUsb implements UsbBackend {
       return copy(port);
     } catch (error) {
       port.activity = 'idle';
-      port.error = (error as ErrorInfo).code === 'cancelled' ? null : (error as ErrorInfo);
+      port.error = error as ErrorInfo;
       this.#changed(found);
       throw error;
     }
@@ -153,8 +154,7 @@ export abstract class FakeUsb implements UsbBackend {
     this.calls.push(['usbDisconnect', path]);
     const found = this.#port(path);
     this.#stop(path, CANCELLED);
-    const closed = { activity: 'idle', board: null, diagnosis: null, plan: null, job: null };
-    Object.assign(found.port, closed, { error: null });
+    found.port.activity = 'idle';
     this.#changed(found);
   }
 
@@ -212,11 +212,7 @@ export abstract class FakeUsb implements UsbBackend {
     const found = this.#port(path);
     const known = this.#plans.get(plan);
     if (!known || found.port.plan?.id !== plan) {
-      throw fail(
-        'plan_outdated',
-        'the board is not as it was when this was planned',
-        'Plan again.',
-      );
+      throw fail('plan_stale', 'the board is not as it was when this was planned', 'Plan again.');
     }
     const id = this.#nextUsbJob;
     this.#nextUsbJob += 1;
@@ -272,7 +268,7 @@ export abstract class FakeUsb implements UsbBackend {
   async usbStopMonitor(path: string): Promise<void> {
     this.calls.push(['usbStopMonitor', path]);
     const found = this.#port(path);
-    found.port.activity = found.port.board ? 'connected' : 'idle';
+    found.port.activity = 'idle';
     this.#changed(found);
   }
 
@@ -287,13 +283,21 @@ export abstract class FakeUsb implements UsbBackend {
   async usbReset(path: string): Promise<void> {
     this.calls.push(['usbReset', path]);
     const found = this.#port(path);
-    if (found.port.activity === 'monitoring') this.#chatter(found, 0);
+    if (found.spec.byHand === false)
+      throw fail(
+        'no_reset',
+        'this port has no lines to reset a board',
+        'Press RESET on the board.',
+      );
+    if (found.port.activity === 'monitoring') return this.#chatter(found, 0);
+    found.port.activity = 'idle';
+    this.#changed(found);
   }
 
   async usbWifi(path: string, wifi: WifiCredentials): Promise<string> {
     this.calls.push(['usbWifi', path, wifi.ssid]);
     await this.#wait(path, 1500);
-    if (wifi.password === 'wrong') {
+    if (wifi.password.startsWith('wrong')) {
       throw fail(
         'wifi_refused',
         `the board could not join ${wifi.ssid}`,
@@ -331,6 +335,8 @@ export abstract class FakeUsb implements UsbBackend {
 
   #plan(path: string, plan: FlashPlan, what: string): FlashPlan {
     const found = this.#port(path);
+    if (found.port.activity !== 'connected')
+      throw fail('not_connected', `no board is connected on ${path}`, 'Connect the board first.');
     this.#nextPlan += 1;
     this.#plans.set(plan.id, { plan, what });
     Object.assign(found.port, { plan: copy(plan), error: null });
@@ -434,9 +440,9 @@ export abstract class FakeUsb implements UsbBackend {
     if (end === 'done') {
       found.condition = 'healthy';
       port.diagnosis = diagnosisOf(found.condition, spec.name ?? '', true);
-      port.plan = null;
     }
-    port.activity = 'connected';
+    port.plan = null;
+    port.activity = end === 'done' ? 'idle' : 'connected';
     this.#changed(found);
   }
 
