@@ -88,11 +88,17 @@ test-mutants:
 
 VERSION := 1.0.0
 firmware:
-	@scripts/setup.sh firmware
+	@scripts/setup.sh base firmware
 	mkdir -p $(TARGET)/firmware
 	firmware/boards/esp32c3/build.sh $(VERSION) $(TARGET)/firmware/board-$(VERSION).bin
 	@python3 firmware/boards/esp32c3/size.py $(TARGET)/firmware/board-$(VERSION).elf \
 		$(TARGET)/firmware/board-$(VERSION).bin
+	cargo run --quiet --locked --manifest-path firmware/boards/factory/Cargo.toml -- \
+		--partition-table $(TARGET)/firmware/partitions.bin
+	for example in own plain; do EXAMPLE=$${example}_application \
+		firmware/boards/esp32c3/build.sh $(VERSION) $(TARGET)/firmware/$$example.bin; done
+	@python3 firmware/boards/esp32c3/size.py $(TARGET)/firmware/own.elf \
+		--without $(TARGET)/firmware/plain.elf
 	firmware/boards/esp32c3-demo/build.sh 1.0.0 $(TARGET)/firmware/demo-1.0.0.bin
 	firmware/boards/esp32c3-demo/build.sh 1.1.0 $(TARGET)/firmware/demo-1.1.0.bin
 

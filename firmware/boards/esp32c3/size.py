@@ -2,6 +2,7 @@
 """What a board's program takes: flash by section, and the memory that is reserved from the start.
 
     size.py PROGRAM.elf PROGRAM.bin
+    size.py PROGRAM.elf --without OTHER.elf     what the first takes more than the second
 """
 
 import pathlib
@@ -12,23 +13,30 @@ import sys
 # Memory of the ESP32-C3 that a program may use (esp-hal's memory.x).
 DRAM = 313 * 1024
 SLOT = 960 * 1024
+# Sections that are in the image, without the zeros that fill pages; and those in memory.
+FLASH = r"\.(rwtext|data|rodata|text)"
+RAM = r"\.(data|bss)"
 # Statics, each with what it is for: the first match counts.
 STATICS = [
     ("updater: page, two chunks", r"airlift_esp::start::BUFFERS"),
     ("updater: device, inbox, events", r"airlift_esp::run::DEVICE"),
-    ("updater: task with API and announcement", r"update::POOL"),
+    ("updater: its task", r"update::POOL|run::feed::POOL|run::WATCHDOG"),
+    ("updater: tasks of the API's 4 connections", r"run::answer::POOL"),
     ("littlefs: caches and files", r"airlift_esp::run::STORAGE"),
+    ("littlefs: its thread, besides the stack from the heap", r"airlift_esp::thread::"),
     ("sockets: the API's, 4", r"airlift_esp::run::SERVE_BUFFERS"),
     ("sockets: to the chunk server", r"airlift_esp::run::FETCH"),
-    ("sockets: announcement", r"airlift_esp::run::MDNS"),
+    ("announcement: task, socket, packets", r"airlift_esp::run::MDNS|run::announce::POOL"),
     ("network stack", r"RESOURCES|network::POOL"),
     ("log", r"airlift_esp::log::LOGGER"),
-    ("the radio's heap", r"HEAP"),
+    ("heap: the radio's, and the stacks of threads", r"HEAP"),
     ("the emulator's Ethernet", r"open_eth::BUFFERS"),
 ]
 
 
 def main() -> int:
+    if len(sys.argv) == 4 and sys.argv[2] == "--without":
+        return difference(sys.argv[1], sys.argv[3])
     if len(sys.argv) != 3:
         print(__doc__, file=sys.stderr)
         return 2
@@ -46,9 +54,20 @@ def main() -> int:
         if name == ".stack":
             stack = length
     for label, length in taken.items():
-        print(f"ram   {length:>8} bytes  {label}")
+        if length:
+            print(f"ram   {length:>8} bytes  {label}")
     used = sum(taken.values())
     print(f"ram   {used:>8} bytes  together, of {DRAM}; {stack} are left for the stack")
+    return 0
+
+
+def difference(elf: str, without: str) -> int:
+    for what, pattern in [("flash", FLASH), ("ram", RAM)]:
+        more, less = (
+            sum(length for name, _, length in sections(file) if re.match(pattern, name))
+            for file in (elf, without)
+        )
+        print(f"{what:<5} {more - less:>8} bytes more, {more} instead of {less}")
     return 0
 
 

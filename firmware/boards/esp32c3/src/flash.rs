@@ -168,20 +168,20 @@ impl Flash for BoardFlash {
 }
 
 /// The blocks of the file system's partition.
-pub(crate) struct Blocks {
+pub struct Blocks {
     flash: BoardFlash,
     base: u32,
 }
 
 impl Blocks {
-    pub fn new(flash: BoardFlash, partition: Partition) -> Self {
+    pub(crate) fn new(flash: BoardFlash, partition: Partition) -> Self {
         Self {
             flash,
             base: partition.offset,
         }
     }
 
-    pub fn geometry(partition: Partition) -> Geometry {
+    pub(crate) fn geometry(partition: Partition) -> Geometry {
         Geometry {
             block_count: partition.size / SECTOR_SIZE as u32,
         }

@@ -7,7 +7,7 @@ use crate::net::BoardNet;
 use crate::server::{self, CONNECTIONS};
 use crate::start::Airlift;
 use crate::watchdog::Watchdog;
-use crate::{mdns, memory, status};
+use crate::{files, mdns, memory, status};
 use airlift_littlefs::Storage;
 use airlift_updater::device::{Config, Device, Exit, Health, Parts, Reach, Runner, Verdict};
 use airlift_updater::platform::Platform;
@@ -143,7 +143,7 @@ impl Airlift {
         let fetch = FETCH.init(Cell::new(Some(TcpSocket::new(stack, rx, tx))));
         let parts: Parts<Board> = Parts {
             flash,
-            files: BoardFiles::mount(STORAGE.take(), flash, layout.vfs),
+            files: files::mount(STORAGE.take(), flash, layout.vfs),
             net: BoardNet::new(fetch),
             clock: BoardClock,
             random: BoardRandom::new(),

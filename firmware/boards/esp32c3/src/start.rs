@@ -1,11 +1,10 @@
 //! The first lines of a program: the boot guard.
 
-use crate::files::BoardFiles;
 use crate::flash::BoardFlash;
 use crate::log::LOGGER;
 use crate::settings::Settings;
 use crate::watchdog::Watchdog;
-use crate::{clock, memory, reset};
+use crate::{clock, files, memory, reset};
 use airlift_updater::device::Identity;
 use airlift_updater::guard::{self, Boot};
 use airlift_updater::{Buffers, Failure, Layout, SlotId};
@@ -86,7 +85,7 @@ impl Airlift {
         }
         if let (Some(vfs), [block, ..]) = (layout.vfs, &mut buffers.chunks) {
             watchdog.feed();
-            BoardFiles::settle(flash, vfs, block);
+            files::settle(flash, vfs, block);
         }
         let identity = Identity {
             id: id(),
