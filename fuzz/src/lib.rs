@@ -7,6 +7,7 @@
 pub mod corpus;
 mod device;
 mod error;
+mod flash;
 mod formats;
 mod guard;
 mod host;
@@ -52,6 +53,7 @@ pub const TARGETS: &[Target] = &[
     of("release_file", 16384, release::release_file),
     of("signed_release", 16384, release::signed_release),
     of("key_file", 2048, release::key_file),
+    of("flash_files", 4096, flash::flash_files),
     // What the network gives a device.
     of("unpack", 16384, unpack::unpack),
     of("http_request", 4096, http::http_request),

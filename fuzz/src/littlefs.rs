@@ -2,15 +2,15 @@
 
 use crate::device::SECTOR;
 use crate::input::Input;
-use airlift_littlefs::{
-    BlockDevice, DirEntry as Found, DiskVersion, Error, FileSystem, Geometry, IoError, Kind,
-    Storage,
-};
+use airlift_flash::littlefs::{Blocks as OfFlash, FileTree};
+use airlift_littlefs::updater::{AtOnce, UpdaterFiles};
+use airlift_littlefs::{BlockDevice, DiskVersion, FileSystem, Geometry, IoError, Storage};
 use airlift_updater::emit::Cursor;
 use airlift_updater::path::Path;
-use airlift_updater::platform::{DirEntry, Files, FilesError};
+use airlift_updater::platform::{Files, FilesError};
 use airlift_updater::unpack::{Unpacker, write_version};
 use airlift_updater::{Failure, SlotId};
+use airlift_wire::Digest;
 use embassy_futures::block_on;
 use std::sync::LazyLock;
 
@@ -65,87 +65,6 @@ impl BlockDevice for &mut Blocks {
     }
 }
 
-/// The updater's files on it, as a virtual device has them.
-struct Mounted<'s, 'b>(FileSystem<'s, &'b mut Blocks>);
-
-fn files_error(error: Error) -> FilesError {
-    match error {
-        Error::NoEntry => FilesError::NotFound,
-        Error::NoSpace | Error::TooLarge => FilesError::NoSpace,
-        Error::NameTooLong | Error::Invalid => FilesError::BadName,
-        _ => FilesError::Broken,
-    }
-}
-
-fn unless(result: Result<(), Error>, fine: Error) -> Result<(), FilesError> {
-    match result {
-        Err(error) if error == fine => Ok(()),
-        other => other.map_err(files_error),
-    }
-}
-
-impl Files for Mounted<'_, '_> {
-    async fn next_entry(
-        &mut self,
-        folder: &str,
-        after: &[u8],
-    ) -> Result<Option<DirEntry>, FilesError> {
-        let after = (!after.is_empty()).then_some(after);
-        let mut entry = Found::new();
-        match self.0.next_entry(folder, after, &mut entry) {
-            Ok(false) | Err(Error::NoEntry) => return Ok(None),
-            Ok(true) => {}
-            Err(error) => return Err(files_error(error)),
-        }
-        let name = std::str::from_utf8(entry.name()).map_err(|_| FilesError::BadName)?;
-        let is_folder = entry.kind() == Kind::Folder;
-        let entry = DirEntry::new(name, is_folder, entry.size());
-        entry.map(Some).ok_or(FilesError::BadName)
-    }
-
-    async fn read(&mut self, path: &str, offset: u32, buf: &mut [u8]) -> Result<usize, FilesError> {
-        self.0.read_at(path, offset, buf).map_err(files_error)
-    }
-
-    async fn create(&mut self, path: &str) -> Result<(), FilesError> {
-        self.0.create(path).map_err(files_error)
-    }
-
-    async fn reopen(&mut self, path: &str, len: u32) -> Result<(), FilesError> {
-        self.0.open_truncated(path, len).map_err(files_error)
-    }
-
-    async fn append(&mut self, data: &[u8]) -> Result<(), FilesError> {
-        self.0.append(data).map_err(files_error)
-    }
-
-    async fn sync(&mut self) -> Result<(), FilesError> {
-        unless(self.0.sync(), Error::NotOpen)
-    }
-
-    async fn close(&mut self) -> Result<(), FilesError> {
-        unless(self.0.close(), Error::NotOpen)
-    }
-
-    async fn make_folder(&mut self, path: &str) -> Result<(), FilesError> {
-        match self.0.mkdir(path) {
-            Err(Error::Exists) if self.0.stat(path).map_err(files_error)?.kind == Kind::Folder => {
-                Ok(())
-            }
-            other => other.map_err(files_error),
-        }
-    }
-
-    async fn remove(&mut self, path: &str) -> Result<(), FilesError> {
-        unless(self.0.remove(path), Error::NoEntry)
-    }
-
-    async fn free_blocks(&mut self) -> Result<u32, FilesError> {
-        let used = self.0.blocks_used().map_err(files_error)?;
-        Ok(self.0.block_count().saturating_sub(used))
-    }
-}
-
 static TAR: LazyLock<Vec<u8>> = LazyLock::new(|| crate::seeds::long_tar().to_vec());
 
 /// Whole file systems of both versions with two releases in them.
@@ -161,7 +80,7 @@ static WHOLE: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
         };
         FileSystem::format(&mut storage, &mut &mut blocks, geometry, version).expect("room");
         let fs = FileSystem::mount(&mut storage, &mut blocks, geometry).expect("what was made");
-        let mut files = Mounted(fs);
+        let mut files = UpdaterFiles::new(Some(fs), AtOnce);
         for slot in [SlotId::Ota0, SlotId::Ota1] {
             block_on(update(&mut files, slot)).expect("a whole file system");
         }
@@ -197,6 +116,30 @@ async fn emit(files: &mut impl Files, slot: SlotId) -> Result<Vec<u8>, FilesErro
     Ok(out)
 }
 
+/// What a host sees that reads the flash over USB.
+struct Seen([Option<Digest>; 2]);
+
+impl Seen {
+    fn in_flash(mut cells: &[u8]) -> Self {
+        let mut storage = Box::new(Storage::new());
+        let blocks = OfFlash::of(&mut cells, 0, SIZE as u32);
+        let Ok(mut tree) = FileTree::mount(&mut storage, blocks) else {
+            return Self([None; 2]);
+        };
+        for entry in tree.walk("").unwrap_or_default() {
+            if !entry.is_folder {
+                let _damaged = tree.read(&entry.path);
+            }
+        }
+        assert!(tree.changed(0).is_ok_and(|changed| changed.is_empty()));
+        Self([SlotId::Ota0, SlotId::Ota1].map(|slot| tree.digest(slot).ok()))
+    }
+
+    fn digest(&self, slot: SlotId) -> Option<Digest> {
+        self.0[slot.ota()? as usize]
+    }
+}
+
 /// Whatever damage, every call returns, soon; a file system that takes an update gives it back.
 pub fn littlefs(data: &[u8]) {
     let mut input = Input::new(data);
@@ -209,14 +152,18 @@ pub fn littlefs(data: &[u8]) {
     if flags & 2 != 0 {
         blocks.cells.chunks_mut(SECTOR).for_each(mend);
     }
+    let seen = Seen::in_flash(&blocks.cells);
     let mut storage = Box::new(Storage::new());
     let geometry = Geometry {
         block_count: BLOCKS,
     };
     if let Ok(fs) = FileSystem::mount(&mut storage, &mut blocks, geometry) {
-        let mut files = Mounted(fs);
+        let mut files = UpdaterFiles::new(Some(fs), AtOnce);
         for slot in [SlotId::Ota0, SlotId::Ota1] {
-            let _damaged = block_on(emit(&mut files, slot));
+            let found = block_on(emit(&mut files, slot));
+            if let (Ok(tar), Some(digest)) = (found, seen.digest(slot)) {
+                assert_eq!(digest, Digest::of(&tar), "host and device see two things");
+            }
         }
         let _damaged = block_on(files.free_blocks());
         let _damaged = block_on(update(&mut files, SlotId::Ota1));

@@ -151,7 +151,7 @@ impl<'s, 'f> FileTree<'s, 'f> {
                 Ok(true)
             })
         })?;
-        entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(entries)
     }
 
@@ -251,9 +251,13 @@ impl<'s, 'f> FileTree<'s, 'f> {
     /// [`Error::Read`].
     pub fn digest(&mut self, slot: SlotId) -> Result<Digest, Error> {
         let root = slot.name();
-        let mut entries = match self.walk(root) {
-            Err(Error::Files(FsError::NoEntry)) => Vec::new(),
-            other => other?,
+        let is_there = self.run(|fs| match fs.stat(root) {
+            Err(FsError::NoEntry) => Ok(false),
+            other => other.map(|_| true),
+        })?;
+        let mut entries = match is_there {
+            true => self.walk(root)?,
+            false => Vec::new(),
         };
         for entry in &mut entries {
             entry.path.drain(..=root.len());
@@ -262,7 +266,9 @@ impl<'s, 'f> FileTree<'s, 'f> {
             }
         }
         entries.retain(|entry| entry.path != VERSION_FILE);
-        entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        // A damaged folder may list a name twice; the updater goes by the first.
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        entries.dedup_by(|b, a| a.path == b.path);
         let mut hasher = Hasher::new();
         let mut total = TRAILER as u64;
         for entry in &entries {
@@ -282,7 +288,9 @@ impl<'s, 'f> FileTree<'s, 'f> {
             let header = tar::header(&header).map_err(|e| Error::Update(e.into()))?;
             hasher.update(&header);
             if !entry.is_folder {
-                hasher.update(&self.read(&format!("{root}/{}", entry.path))?);
+                let content = self.read(&format!("{root}/{}", entry.path))?;
+                let content = content.get(..entry.size as usize);
+                hasher.update(content.ok_or(Error::Files(FsError::Corrupt))?);
                 hasher.update(&[0; BLOCK][..tar::padding(entry.size)]);
             }
         }
