@@ -187,7 +187,7 @@ impl<C: Clock> Watchdog for Dog<C> {
 const LATER_MS: u32 = 1_000;
 
 impl<E: Environment> VirtualDevice<E> {
-    /// A device around a flash; see [`crate::factory`] for what has to be in it.
+    /// A device around a flash; see [`crate::Factory`] for what has to be in it.
     pub fn new(nor: SharedNor, identity: Identity, settings: Settings, environment: E) -> Self {
         {
             let mut flash = nor.lock();
