@@ -9,7 +9,7 @@
 //! | [`diagnosis`] | what is in it, what is wrong with it, what it will do |
 //! | [`plan`] | how to mend it: the smallest steps that work |
 //! | [`read`] | how flash is read, wherever it is |
-//! | [`write`] | what is to be written to flash |
+//! | [`mod@write`] | what is to be written to flash |
 //!
 //! Non-goals: serial ports and loaders (`airlift-usb`), running what is in flash
 //! (`airlift-virtual-device`).

@@ -1,7 +1,7 @@
 //! File systems of boards: made in memory, looked at where they are, changed in memory.
 //!
 //! [`Blocks`] is a partition that is read when it is needed and never written: what changes is kept in
-//! memory, and comes out as [`Segment`]s. [`FileTree`] is the littlefs in it.
+//! memory, and comes out as [`Segment`](crate::Segment)s. [`FileTree`] is the littlefs in it.
 //!
 //! ```
 //! use airlift_flash::littlefs::{Blocks, DiskVersion, FileTree, Storage, format};
