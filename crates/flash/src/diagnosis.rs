@@ -3,8 +3,8 @@
 //! Nothing is written and nothing of what is read is believed: lengths and addresses are checked
 //! before they are used, and how much is read has a bound. [`Depth::Quick`] is for a board that was
 //! just plugged in: it reads at most [`QUICK_BYTES`] and has the chip itself compute the MD5 of what
-//! a known release would have put there. [`Depth::Full`] reads all that matters: each image up to its
-//! last byte, each file of each slot.
+//! a known release would have put there. [`Depth::Full`] checks all that matters: each image up to
+//! its last byte, each file of each slot. What is proved by the MD5 of known bytes neither reads.
 //!
 //! | Module | What it looks at |
 //! | --- | --- |
@@ -97,7 +97,7 @@ pub struct Identity {
 pub enum Depth {
     /// At most [`QUICK_BYTES`] are read; large images that no known release explains stay unchecked.
     Quick,
-    /// All that matters is read.
+    /// All that matters is checked.
     Full,
 }
 

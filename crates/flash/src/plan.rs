@@ -4,6 +4,7 @@
 //! do files that are not a release's. A release is put on a board only if it is for its product and
 //! chip, signed by a key that the board trusts, and not older than what it has confirmed.
 
+mod cache;
 mod differ;
 mod files;
 mod make;
@@ -172,12 +173,13 @@ pub fn repair(
     known: &Known<'_>,
     how: How,
 ) -> Result<Plan, ReadError> {
+    let mut cache = cache::Cache::new(flash);
     // A quick look may have left unchecked what decides.
     let full;
     let diagnosis = match diagnosis.complete {
         true => diagnosis,
         false => {
-            full = diagnose(flash, known, Depth::Full, &mut |_, _| {})?;
+            full = diagnose(&mut cache, known, Depth::Full, &mut |_, _| {})?;
             &full
         }
     };
@@ -185,7 +187,7 @@ pub fn repair(
         facts: &diagnosis.facts,
         findings: &diagnosis.findings,
         known,
-        flash,
+        flash: &mut cache,
     };
     maker.plan_with_others(how)
 }

@@ -1,5 +1,6 @@
 //! The second-stage bootloader.
 
+use super::Known;
 use super::image::{self, Found};
 use super::reader::Reader;
 use crate::bootloader;
@@ -65,7 +66,8 @@ impl Bootloader {
     }
 }
 
-pub(crate) fn look(reader: &mut Reader<'_>, chip: u16) -> Result<Bootloader, ReadError> {
+pub(crate) fn look(reader: &mut Reader<'_>, known: &Known<'_>) -> Result<Bootloader, ReadError> {
+    let chip = known.chip;
     // A chip that is not known has its bootloader where the latest ones have it.
     let offset = bootloader::offset(chip).unwrap_or(0);
     let head: [u8; DESCRIPTOR_OFFSET + 80] = reader.array(offset)?;
@@ -75,19 +77,46 @@ pub(crate) fn look(reader: &mut Reader<'_>, chip: u16) -> Result<Bootloader, Rea
         Ok(header) if header.chip_id != chip => State::WrongChip(header.chip_id),
         Ok(header) => {
             let room = TABLE_OFFSET - offset;
-            match image::read_whole(reader, offset, room)? {
-                Found::Whole { len, .. } => State::Whole {
+            let found = match is_known(reader, known, offset, &head)? {
+                Some(len) => Ok(len),
+                None => match image::read_whole(reader, offset, room)? {
+                    Found::Whole { len, .. } => Ok(len),
+                    Found::Bad { error, .. } => Err(error),
+                },
+            };
+            let flash = 1u32.checked_shl(u32::from(header.flash_size_code) + 20);
+            match found {
+                Ok(len) => State::Whole {
                     len,
                     idf: idf_version(&head[DESCRIPTOR_OFFSET..]),
-                    flash: 1u32
-                        .checked_shl(u32::from(header.flash_size_code) + 20)
-                        .unwrap_or(u32::MAX),
+                    flash: flash.unwrap_or(u32::MAX),
                 },
-                Found::Bad { error, .. } => State::Damaged(error),
+                Err(error) => State::Damaged(error),
             }
         }
     };
     Ok(Bootloader { offset, state })
+}
+
+/// The length of the bootloader, if it is the one that would be written here.
+fn is_known(
+    reader: &mut Reader<'_>,
+    known: &Known<'_>,
+    offset: u32,
+    head: &[u8],
+) -> Result<Option<u32>, ReadError> {
+    use md5::Digest as _;
+    let bundled = bootloader::for_chip(known.chip, reader.size()).ok();
+    let Some(wanted) = known.bootloader.or(bundled.as_ref()) else {
+        return Ok(None);
+    };
+    let bytes = wanted.bytes();
+    if !bytes.starts_with(head) || wanted.offset() != offset {
+        return Ok(None);
+    }
+    let md5: [u8; 16] = md5::Md5::digest(bytes).into();
+    let len = bytes.len() as u32;
+    Ok((reader.md5(offset, len)? == md5).then_some(len))
 }
 
 fn idf_version(description: &[u8]) -> Option<String> {

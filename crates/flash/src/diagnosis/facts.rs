@@ -21,6 +21,8 @@ const HEAD: usize = 32;
 pub(crate) struct Facts {
     pub chip: u16,
     pub flash_size: u32,
+    /// Product by the state, or else as the user says it.
+    pub product: Option<String>,
     pub bootloader: Bootloader,
     pub partitions: Partitions,
     /// Where `otadata` is, and its entries.
@@ -45,7 +47,7 @@ impl Facts {
         known: &Known<'_>,
         depth: Depth,
     ) -> Result<Self, ReadError> {
-        let mut bootloader = bootloader::look(reader, known.chip)?;
+        let mut bootloader = bootloader::look(reader, known)?;
         let partitions = table::look(reader, known.chip)?;
         bootloader.check_against(partitions.end());
         let is_otadata = |p: &&Partition| (p.kind, p.subtype) == (TYPE_DATA, SUBTYPE_OTADATA);
@@ -68,9 +70,12 @@ impl Facts {
             }
             slot::glance(reader, slot, known)?;
         }
+        let state = store.as_ref().and_then(|store| store.state);
+        let said = state.map(|state| state.product.as_str().to_owned());
         let mut facts = Self {
             chip: known.chip,
             flash_size: reader.size(),
+            product: said.or(known.identity.map(|identity| identity.product.clone())),
             bootloader,
             partitions,
             otadata,
@@ -100,9 +105,12 @@ impl Facts {
             let runs = self.boot.runs;
             let wanted = runs.and_then(|n| self.slots[n].id);
             self.files = files::look(reader, vfs, wanted.as_slice(), depth)?;
-            self.read_images(reader, |n| Some(n) == runs)?;
-            self.read_images(reader, |_| true)?;
-            self.boot = self.next_boot();
+            // One that turns out to be bad makes room for the next.
+            for _ in 0..self.slots.len() {
+                let runs = self.boot.runs;
+                self.read_images(reader, |n| Some(n) == runs)?;
+                self.boot = self.next_boot();
+            }
         }
         let unread = |slot: &Slot| matches!(slot.image, Image::Unchecked { .. });
         let folder_unread = |slot: &Slot| {

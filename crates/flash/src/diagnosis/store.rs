@@ -48,6 +48,8 @@ impl Stored {
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     pub copies: [Copy; 2],
+    /// The copy that counts.
+    pub current: Option<usize>,
     pub state: Option<State>,
     /// In the order of [`SlotId::ALL`].
     pub stored: [Stored; 3],
@@ -96,9 +98,11 @@ pub(crate) fn look(
             None => Copy::Damaged,
         };
     }
+    let newest = state::newest(decoded);
     let mut store = Store {
         copies,
-        state: state::newest(decoded).map(|(_, state)| state),
+        current: newest.map(|(n, _)| n),
+        state: newest.map(|(_, state)| state),
         stored: [Stored::Erased; 3],
     };
     let keys = store.keys(known);

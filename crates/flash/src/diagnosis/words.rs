@@ -33,9 +33,8 @@ pub(crate) fn title(facts: &Facts, slot: &Slot) -> String {
 /// The release that a slot should hold.
 pub(crate) fn release_title(facts: &Facts, slot: &Slot) -> Option<String> {
     let version = slot.release()?.version;
-    let product = facts.state().map(|state| state.product);
-    Some(match &product {
-        Some(product) => format!("{} {}", product.as_str(), version.as_str()),
+    Some(match &facts.product {
+        Some(product) => format!("{product} {}", version.as_str()),
         None => version.as_str().to_owned(),
     })
 }

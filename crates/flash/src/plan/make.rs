@@ -6,7 +6,6 @@ use super::{Basis, Blocked, Choice, How, Plan, Step, files};
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::files::FilesState;
 use crate::diagnosis::slot::Image;
-use crate::diagnosis::store::Copy;
 use crate::diagnosis::table::{Source, TableState, layout};
 use crate::diagnosis::words::{chip, is_unfinished, title};
 use crate::diagnosis::{FindingCode, Known, boot};
@@ -18,7 +17,7 @@ use airlift_updater::{Layout, SlotId};
 use airlift_wire::ErrorCode;
 use airlift_wire::limits::SECTOR_SIZE;
 use airlift_wire::partition::{self, Partition, TABLE_LEN, TABLE_OFFSET};
-use airlift_wire::state::{State, newest};
+use airlift_wire::state::State;
 use std::cmp::Reverse;
 
 const SECTOR: u32 = SECTOR_SIZE as u32;
@@ -153,7 +152,11 @@ impl Maker<'_> {
     fn best_way(&mut self, rules: &Rules<'_>, layout: &Layout) -> Result<Way, Fail> {
         let runs = self.facts.boot.runs.map(|n| &self.facts.slots[n]);
         let runs = runs.filter(|slot| !self.facts.is_doubtful(slot));
-        let now = runs.and_then(|slot| slot.release()).map(|r| r.sequence);
+        let now = match self.facts.state() {
+            // Not where it stands now, but where it was.
+            Some(state) if self.has(FindingCode::OlderSelected) => Some(state.sequence),
+            _ => runs.and_then(|slot| slot.release()).map(|r| r.sequence),
+        };
         let mut best: Option<(_, Way)> = None;
         let mut reason = None;
         for target in rules.targets(self.facts) {
@@ -474,14 +477,8 @@ impl Maker<'_> {
         state.trust = Some(identity.trust);
         state.counter = state.counter.saturating_add(1);
         // Over the copy that does not count.
-        let counter = |n: usize| match self.facts.store.as_ref().map(|store| store.copies[n]) {
-            Some(Copy::Right(counter)) => Some(State {
-                counter,
-                ..State::new("x", "", None)
-            }),
-            _ => None,
-        };
-        let n = newest([counter(0), counter(1)]).map_or(0, |(n, _)| 1 - n as u32);
+        let current = self.facts.store.as_ref().and_then(|store| store.current);
+        let n = current.map_or(0, |n| 1 - n as u32);
         let segment = segment(layout.airlift.offset + n * SECTOR, state.encode().to_vec())?;
         Ok(Some(Step {
             title: title.to_owned(),
@@ -546,7 +543,7 @@ impl Maker<'_> {
         let newest = newest.ok_or_else(|| self.nothing_fits(&rules))?;
         let id = place(self.facts, newest).ok_or_else(|| too_big(newest))?;
         let target = rules
-            .install(id, newest)
+            .install(self.facts, id, newest)
             .ok_or_else(|| self.nothing_fits(&rules))?;
         let way = self.way(target, &layout)?;
         steps.extend(way.steps);
@@ -616,7 +613,7 @@ impl Maker<'_> {
             .find(|id| layout.partition(*id).is_some_and(|p| p.size >= app))
             .ok_or_else(|| too_big(newest))?;
         let target = rules
-            .install(id, newest)
+            .install(self.facts, id, newest)
             .ok_or_else(|| self.nothing_fits(&rules))?;
         let mut losses = Vec::new();
         let mut steps = vec![

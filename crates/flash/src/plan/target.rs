@@ -41,11 +41,6 @@ impl Target {
     pub fn sequence(&self) -> Option<u32> {
         self.release.map(|(_, sequence)| sequence)
     }
-
-    /// Whether nothing of the slot itself has to be written.
-    pub fn is_there(&self) -> bool {
-        self.app.is_none() && self.envelope.is_none() && self.folder == Folder::Keep
-    }
 }
 
 /// What the board takes.
@@ -56,7 +51,8 @@ pub(super) struct Rules<'a> {
     /// Highest sequence that was confirmed, and the release that had it.
     floor: u32,
     confirmed: Option<Digest>,
-    rolled_back: Option<Digest>,
+    /// Releases that were tried and did not do, or have not done yet.
+    doubtful: Vec<Digest>,
     has_files: bool,
 }
 
@@ -66,6 +62,9 @@ impl<'a> Rules<'a> {
         let identity = known.identity;
         let trust = state.and_then(|state| state.trust);
         let trust = trust.or(identity.map(|identity| identity.trust));
+        let tried = facts.slots.iter().filter(|slot| facts.is_doubtful(slot));
+        let tried = tried.filter_map(|slot| Some(slot.release()?.id));
+        let doubtful = tried.chain(state.and_then(|state| state.rolled_back));
         let said = state.map(|state| state.product.as_str().to_owned());
         Self {
             known,
@@ -73,7 +72,7 @@ impl<'a> Rules<'a> {
             keys: trust.as_ref().map_or_else(Vec::new, keys_of),
             floor: state.map_or(0, |state| state.sequence),
             confirmed: state.and_then(|state| state.confirmed),
-            rolled_back: state.and_then(|state| state.rolled_back),
+            doubtful: doubtful.collect(),
             // A board that gets the default partitions gets a file system.
             has_files: facts.files.partition.is_some() || facts.partitions.layout.is_none(),
         }
@@ -97,7 +96,7 @@ impl<'a> Rules<'a> {
     /// Whether the board takes a release of this sequence.
     fn is_new_enough(&self, id: Digest, sequence: u32) -> bool {
         let again = self.confirmed.is_none_or(|confirmed| confirmed == id);
-        Some(id) != self.rolled_back && (sequence > self.floor || (sequence == self.floor && again))
+        !self.doubtful.contains(&id) && (sequence > self.floor || (sequence == self.floor && again))
     }
 
     /// Whether the board would take a release, and all of it is here.
@@ -142,17 +141,23 @@ impl<'a> Rules<'a> {
     }
 
     /// A release, written into a slot as a whole.
-    pub fn install(&self, id: SlotId, release: &Release) -> Option<Target> {
+    pub fn install(&self, facts: &Facts, id: SlotId, release: &Release) -> Option<Target> {
         let manifest = release.manifest();
         let tar = self.part(&manifest.files, PartKind::Files);
+        let there = facts.files.folder(id);
+        let is_right = facts.files.mounts()
+            && there.digest.is_some()
+            && there.digest == manifest.files.digest()
+            && there.version.as_ref() == Some(&manifest.version);
+        let version = manifest.version.clone();
         Some(Target {
             id,
             title: format!("{} {}", manifest.product, manifest.version),
             release: Some((release.id(), manifest.sequence)),
             app: Some(self.part(&manifest.app, PartKind::App)?),
-            folder: Folder::Write {
-                tar,
-                version: manifest.version.clone(),
+            folder: match is_right {
+                true => Folder::Keep,
+                false => Folder::Write { tar, version },
             },
             envelope: Some(release.envelope().clone()),
             is_whole: true,
@@ -209,7 +214,7 @@ impl<'a> Rules<'a> {
             all.extend(self.mend(facts, slot));
             // Never written but by a programmer; it is the last resort.
             let fits = |app: &Bytes| app.len() <= slot.partition.size as usize;
-            let target = newest.and_then(|release| self.install(id, release));
+            let target = newest.and_then(|release| self.install(facts, id, release));
             if id != SlotId::Factory {
                 all.extend(target.filter(|t| t.app.as_ref().is_some_and(fits)));
             }

@@ -68,9 +68,9 @@ pub fn releases() -> &'static [Release; 3] {
     })
 }
 
-/// As 1.1.0, signed by somebody else.
+/// A newer one, signed by somebody else.
 pub fn stranger() -> Release {
-    release("1.3.0", 4, DEMO_1_1_0, &SigningKey::from_seed(&[9; 32]))
+    release("1.3.0", 4, DEMO_1_0_0, &SigningKey::from_seed(&[9; 32]))
 }
 
 pub fn bundled(chip: u16) -> Bootloader {

@@ -149,6 +149,15 @@ pub const CASES: &[Case] = &[
         identity: true,
         code: Code::BlankFlash,
         verdict: Verdict::Foreign,
+        steps: &[
+            ("bootloader", 24_576),
+            ("partition table", 4096),
+            ("factory", 192_512),
+            ("vfs", 49_152),
+            ("airlift", 4096),
+            ("airlift", 4096),
+            ("otadata", 8192),
+        ],
         runs: Some(("1.1.0", SlotId::Factory)),
         keeps_files: false,
         ..CASE
@@ -169,6 +178,7 @@ pub const CASES: &[Case] = &[
         flash: || with(|flash| erase(flash, 0, 0x8000)),
         code: Code::NoBootloader,
         verdict: Verdict::Dead,
+        steps: &[("bootloader", 24_576)],
         ..CASE
     },
     Case {
@@ -181,6 +191,7 @@ pub const CASES: &[Case] = &[
         },
         code: Code::WrongChipBootloader,
         verdict: Verdict::Dead,
+        steps: &[("bootloader", 24_576)],
         ..CASE
     },
     Case {
@@ -188,6 +199,7 @@ pub const CASES: &[Case] = &[
         flash: || with(|flash| flip(flash, 0x1234)),
         code: Code::DamagedBootloader,
         verdict: Verdict::Dead,
+        steps: &[("bootloader", 4096)],
         ..CASE
     },
     Case {
@@ -200,6 +212,7 @@ pub const CASES: &[Case] = &[
         },
         code: Code::BootloaderFlashSize,
         verdict: Verdict::Dead,
+        steps: &[("bootloader", 8192)],
         ..CASE
     },
     Case {
@@ -207,6 +220,7 @@ pub const CASES: &[Case] = &[
         flash: || with(|flash| flip(flash, TABLE_OFFSET + 3 * 32 + 6)),
         code: Code::DamagedPartitionTable,
         verdict: Verdict::Dead,
+        steps: &[("partition table", 4096)],
         ..CASE
     },
     Case {
@@ -214,6 +228,7 @@ pub const CASES: &[Case] = &[
         flash: || with(|flash| erase(flash, TABLE_OFFSET, SECTOR)),
         code: Code::NoPartitionTable,
         verdict: Verdict::Dead,
+        steps: &[("partition table", 4096)],
         ..CASE
     },
     Case {
@@ -229,6 +244,7 @@ pub const CASES: &[Case] = &[
         },
         code: Code::TableTooLarge,
         verdict: Verdict::Dead,
+        steps: &[("partition table", 4096)],
         ..CASE
     },
     Case {
@@ -236,6 +252,7 @@ pub const CASES: &[Case] = &[
         flash: || with(|flash| flash[..0x9000].fill(0)),
         code: Code::NoBootloader,
         verdict: Verdict::Dead,
+        steps: &[("bootloader", 24_576), ("partition table", 4096)],
         ..CASE
     },
     Case {
@@ -250,6 +267,7 @@ pub const CASES: &[Case] = &[
         },
         code: Code::OtadataLost,
         verdict: Verdict::Impaired,
+        steps: &[("otadata", 8192)],
         ..CASE
     },
     Case {
@@ -257,6 +275,7 @@ pub const CASES: &[Case] = &[
         flash: || with(|flash| otadata(flash, [None, None])),
         code: Code::OtadataLost,
         verdict: Verdict::Impaired,
+        steps: &[("otadata", 8192)],
         ..CASE
     },
     Case {
@@ -268,6 +287,7 @@ pub const CASES: &[Case] = &[
         },
         code: Code::SelectedSlotEmpty,
         verdict: Verdict::Impaired,
+        steps: &[("otadata", 8192)],
         runs: Some(("1.0.0", SlotId::Ota0)),
         keeps_files: false,
         ..CASE
@@ -277,6 +297,7 @@ pub const CASES: &[Case] = &[
         flash: || with(|flash| otadata(flash, [Some(Entry::new(5, ImageState::Valid)), None])),
         code: Code::OlderSelected,
         verdict: Verdict::Impaired,
+        steps: &[("otadata", 8192)],
         ..CASE
     },
     Case {
@@ -284,6 +305,7 @@ pub const CASES: &[Case] = &[
         flash: || with(|flash| truncate(flash, "ota_1")),
         code: Code::SlotTruncated,
         verdict: Verdict::Impaired,
+        steps: &[("otadata", 8192)],
         runs: Some(("1.0.0", SlotId::Ota0)),
         ..CASE
     },
@@ -293,6 +315,7 @@ pub const CASES: &[Case] = &[
         how: How::Slot,
         code: Code::SlotTruncated,
         verdict: Verdict::Impaired,
+        steps: &[("ota_1", 94_208)],
         ..CASE
     },
     Case {
@@ -300,6 +323,7 @@ pub const CASES: &[Case] = &[
         flash: || with(flip_in_ota_1),
         code: Code::SlotDamaged,
         verdict: Verdict::Impaired,
+        steps: &[("ota_1", 4096)],
         ..CASE
     },
     Case {
@@ -308,6 +332,7 @@ pub const CASES: &[Case] = &[
         library: &[],
         code: Code::SlotDamaged,
         verdict: Verdict::Impaired,
+        steps: &[("otadata", 8192)],
         runs: Some(("1.0.0", SlotId::Ota0)),
         ..CASE
     },
@@ -321,6 +346,7 @@ pub const CASES: &[Case] = &[
         },
         code: Code::SlotTruncated,
         verdict: Verdict::Impaired,
+        steps: &[("ota_1", 94_208)],
         ..CASE
     },
     Case {
@@ -335,6 +361,7 @@ pub const CASES: &[Case] = &[
         },
         code: Code::NoBootableSlot,
         verdict: Verdict::Dead,
+        steps: &[("ota_1", 16_384)],
         ..CASE
     },
     Case {
@@ -366,7 +393,13 @@ pub const CASES: &[Case] = &[
         library: &["1.2.0"],
         code: Code::NoBootableSlot,
         verdict: Verdict::Dead,
-        runs: Some(("1.2.0", SlotId::Ota1)),
+        steps: &[
+            ("ota_0", 16_384),
+            ("vfs", 36_864),
+            ("airlift", 4096),
+            ("otadata", 8192),
+        ],
+        runs: Some(("1.2.0", SlotId::Ota0)),
         ..CASE
     },
     Case {
@@ -380,6 +413,7 @@ pub const CASES: &[Case] = &[
         },
         code: Code::SlotMismatch,
         verdict: Verdict::Impaired,
+        steps: &[("ota_1", 126_976)],
         ..CASE
     },
     Case {
@@ -392,6 +426,7 @@ pub const CASES: &[Case] = &[
         },
         code: Code::SlotWrongChip,
         verdict: Verdict::Impaired,
+        steps: &[("ota_1", 4096)],
         ..CASE
     },
     Case {
@@ -404,6 +439,7 @@ pub const CASES: &[Case] = &[
         },
         code: Code::FilesUnreadable,
         verdict: Verdict::Impaired,
+        steps: &[("vfs", 69_632)],
         keeps_files: false,
         ..CASE
     },
@@ -417,6 +453,7 @@ pub const CASES: &[Case] = &[
         },
         code: Code::FilesUnreadable,
         verdict: Verdict::Impaired,
+        steps: &[("vfs", 69_632)],
         keeps_files: false,
         ..CASE
     },
@@ -432,6 +469,7 @@ pub const CASES: &[Case] = &[
         },
         code: Code::FilesNewer,
         verdict: Verdict::Impaired,
+        steps: &[("vfs", 69_632)],
         keeps_files: false,
         ..CASE
     },
@@ -446,13 +484,24 @@ pub const CASES: &[Case] = &[
         },
         code: Code::FilesMismatch,
         verdict: Verdict::Impaired,
+        steps: &[("vfs", 49_152)],
         ..CASE
     },
     Case {
         name: "a folder of the file system is damaged",
         flash: || with(|flash| damage_folder(flash, b"main.py")),
+        code: Code::FilesUnreadable,
+        verdict: Verdict::Impaired,
+        steps: &[("vfs", 65_536)],
+        keeps_files: false,
+        ..CASE
+    },
+    Case {
+        name: "a file of the user is damaged",
+        flash: || with(damage_a_file),
         code: Code::FilesDamaged,
         verdict: Verdict::Impaired,
+        steps: &[("vfs", 69_632)],
         ..CASE
     },
     Case {
@@ -466,6 +515,7 @@ pub const CASES: &[Case] = &[
         identity: true,
         code: Code::StateLost,
         verdict: Verdict::Impaired,
+        steps: &[("airlift", 4096)],
         ..CASE
     },
     Case {
@@ -496,6 +546,12 @@ pub const CASES: &[Case] = &[
         how: How::Slot,
         code: Code::UnfinishedUpdate,
         verdict: Verdict::Impaired,
+        steps: &[
+            ("ota_0", 4096),
+            ("vfs", 36_864),
+            ("airlift", 4096),
+            ("otadata", 8192),
+        ],
         runs: Some(("1.2.0", SlotId::Ota0)),
         ..CASE
     },
@@ -508,18 +564,16 @@ pub const CASES: &[Case] = &[
         },
         code: Code::SlotTruncated,
         verdict: Verdict::Impaired,
+        steps: &[("ota_1", 94_208)],
         ..CASE
     },
     Case {
         name: "a trial has died, and the boot guard will notice",
-        flash: || {
-            let mut flash = with(|_| {});
-            flash = cut_in_trial(flash, Behaviour::Hangs);
-            flash
-        },
+        flash: || cut_in_trial(used(), Behaviour::Hangs),
         library: &["1.0.0", "1.1.0", "1.2.0"],
         code: Code::TrialDied,
         verdict: Verdict::Impaired,
+        steps: &[("otadata", 8192)],
         ..CASE
     },
     Case {
@@ -540,6 +594,7 @@ pub const CASES: &[Case] = &[
         library: &["1.0.0", "1.1.0", "1.2.0"],
         code: Code::OnTrial,
         verdict: Verdict::Impaired,
+        steps: &[("otadata", 8192)],
         ..CASE
     },
     Case {
@@ -559,6 +614,14 @@ pub const CASES: &[Case] = &[
         how: How::Everything,
         code: Code::ForeignFirmware,
         verdict: Verdict::Foreign,
+        steps: &[
+            ("partition table", 4096),
+            ("factory", 192_512),
+            ("vfs", 49_152),
+            ("airlift", 4096),
+            ("airlift", 4096),
+            ("otadata", 8192),
+        ],
         runs: Some(("1.1.0", SlotId::Factory)),
         keeps_files: false,
         ..CASE
@@ -574,6 +637,15 @@ pub const CASES: &[Case] = &[
         how: How::Everything,
         code: Code::NoBootloader,
         verdict: Verdict::Dead,
+        steps: &[
+            ("bootloader", 24_576),
+            ("partition table", 4096),
+            ("factory", 192_512),
+            ("ota_0", 4096),
+            ("vfs", 139_264),
+            ("airlift", 8192),
+            ("otadata", 8192),
+        ],
         runs: Some(("1.1.0", SlotId::Factory)),
         ..CASE
     },
@@ -588,6 +660,12 @@ pub const CASES: &[Case] = &[
         },
         code: Code::NoBootloader,
         verdict: Verdict::Dead,
+        steps: &[
+            ("bootloader", 24_576),
+            ("partition table", 4096),
+            ("ota_1", 192_512),
+            ("otadata", 8192),
+        ],
         ..CASE
     },
 ];
@@ -610,6 +688,19 @@ fn half_an_update() -> Vec<u8> {
 fn cut_in_trial(flash: Vec<u8>, behaviour: Behaviour) -> Vec<u8> {
     let settings = settings(Bootloader::Plain, behaviour);
     update_with(flash, &releases()[2], settings, Duration::from_secs(1))
+}
+
+/// The list of the blocks of a file leads out of the file system.
+fn damage_a_file(flash: &mut Vec<u8>) {
+    let content: Vec<u8> = (0..12_000u32).map(|n| (n / 4096) as u8 ^ n as u8).collect();
+    change_files(flash, |tree| tree.write("big.bin", &content).unwrap());
+    let (offset, size) = place(flash, "vfs");
+    // The last block of this file begins with pointers to the two before it; they hold 8188 bytes.
+    let wanted = &content[8188..8188 + 64];
+    let block = (0..size / SECTOR).map(|n| (offset + n * SECTOR) as usize);
+    let mut block = block.filter(|at| flash[at + 8..][..64] == *wanted);
+    let at = block.next().unwrap();
+    flash[at..at + 8].fill(0xFF);
 }
 
 /// Both blocks of the metadata pair that lists this name and no slot.

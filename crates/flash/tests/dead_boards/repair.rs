@@ -2,122 +2,317 @@
 
 use crate::boards::*;
 use crate::cases::{CASES, Case};
-use airlift_flash::{Depth, Diagnosis, Known, Plan, diagnose, repair};
-use airlift_updater::SlotId;
+use airlift_flash::diagnosis::{QUICK_BYTES, Verdict};
+use airlift_flash::{Depth, Diagnosis, How, Known, Plan, diagnose, repair};
 use airlift_virtual_device::Settings;
 use airlift_virtual_device::deterministic::Bench;
 use airlift_wire::image;
+use airlift_wire::otadata::ImageState;
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// What became of a board.
 pub struct Outcome {
+    pub before: Vec<u8>,
     pub quick: Diagnosis,
     pub full: Diagnosis,
     pub plan: Plan,
     pub after: Vec<u8>,
+    /// What is found afterwards.
+    pub again: Diagnosis,
 }
 
-pub fn carry_out(case: &Case) -> Outcome {
-    let flash = (case.flash)();
+/// What becomes of each board; found out once.
+pub fn outcomes() -> impl Iterator<Item = (&'static Case, &'static Outcome)> {
+    static OUTCOMES: OnceLock<Vec<Outcome>> = OnceLock::new();
+    let outcomes = OUTCOMES.get_or_init(|| CASES.iter().map(carry_out).collect());
+    CASES.iter().zip(outcomes)
+}
+
+fn carry_out(case: &Case) -> Outcome {
+    let before = (case.flash)();
     let library = case.library();
     let identity = identity();
     let mut known = Known::new(CHIP, &library);
     if case.identity {
         known = known.with_identity(&identity);
     }
-    let mut bytes: &[u8] = &flash;
-    let quick = diagnose(&mut bytes, &known, Depth::Quick, &mut |_, _| {}).unwrap();
-    let full = diagnose(&mut bytes, &known, Depth::Full, &mut |_, _| {}).unwrap();
-    let plan = repair(&quick, &mut bytes, &known, case.how).unwrap();
-    let mut after = flash.clone();
+    let look = |bytes: &[u8], depth| {
+        let mut bytes = bytes;
+        diagnose(&mut bytes, &known, depth, &mut |_, _| {}).unwrap()
+    };
+    let quick = look(&before, Depth::Quick);
+    let full = look(&before, Depth::Full);
+    let plan = repair(&quick, &mut before.as_slice(), &known, case.how).unwrap();
+    assert!(plan.still_fits(&mut before.as_slice()).unwrap());
+    let mut after = before.clone();
     for segment in plan.segments() {
         put(&mut after, segment.offset(), segment.bytes());
     }
+    let again = look(&after, Depth::Full);
     Outcome {
+        before,
         quick,
         full,
         plan,
         after,
+        again,
     }
 }
 
-/// What a device says of itself that starts with this flash.
-pub fn start(flash: &[u8]) -> Option<Value> {
+/// What a device says of itself that starts with this flash, once it is past every trial.
+fn start(flash: &[u8]) -> Value {
     let bench = Bench::new(7);
-    bench
-        .add_device(flash.to_vec(), Settings::default())
-        .unwrap();
+    let nor = bench.add_device(flash.to_vec(), Settings::default());
+    assert!(nor.is_ok());
     let info = bench.run(async {
-        // Long enough for a trial that is none to end.
         bench.scheduler().sleep(Duration::from_secs(30)).await;
-        bench
-            .client()
-            .get("/v1/device")
-            .await
-            .ok()
-            .map(|answer| answer.json())
+        bench.client().get("/v1/device").await.unwrap().json()
     });
-    info.ok().flatten()
+    info.unwrap()
 }
 
-fn expected(case: &Case) -> Option<(&'static str, SlotId)> {
-    case.runs
+/// The document says everything exactly; here is what matters most.
+#[test]
+fn every_board_is_understood_and_mended() {
+    for (case, outcome) in outcomes() {
+        let Outcome {
+            full, plan, after, ..
+        } = outcome;
+        let name = case.name;
+        assert_eq!(
+            (full.code, full.verdict),
+            (case.code, case.verdict),
+            "{name}"
+        );
+        let steps: Vec<_> = plan
+            .steps
+            .iter()
+            .map(|s| (s.region.as_str(), s.bytes()))
+            .collect();
+        assert_eq!(steps, case.steps, "{name}");
+        assert_eq!(plan.blocked.is_some(), case.runs.is_none(), "{name}");
+        the_quick_look_agrees(case, outcome);
+        the_map_is_whole(&outcome.full, after.len() as u32);
+        only_what_is_named_changes(case, outcome);
+        if let Some((version, slot)) = case.runs {
+            it_starts(case, outcome, version, slot.name());
+        }
+    }
 }
 
-fn name(slot: SlotId) -> &'static str {
-    slot.name()
+/// A quick look reads little, and never says that a board is well that is not.
+fn the_quick_look_agrees(case: &Case, outcome: &Outcome) {
+    let Outcome { quick, full, .. } = outcome;
+    let name = case.name;
+    assert!(
+        quick.bytes_read <= QUICK_BYTES,
+        "{name}: {}",
+        quick.bytes_read
+    );
+    assert!(full.complete, "{name}");
+    assert_eq!(quick.boots, full.boots, "{name}");
+    if quick.complete {
+        assert_eq!(
+            (quick.code, quick.verdict),
+            (full.code, full.verdict),
+            "{name}"
+        );
+    }
+    if quick.verdict == Verdict::Healthy {
+        // What a quick look leaves out keeps no board from starting.
+        assert!(
+            full.findings.iter().all(|finding| finding.harmless),
+            "{name}"
+        );
+    }
+}
+
+fn the_map_is_whole(diagnosis: &Diagnosis, size: u32) {
+    let mut at = 0;
+    for region in &diagnosis.regions {
+        assert_eq!(region.offset, at, "{region:?}");
+        assert!(region.size > 0 && !region.summary.is_empty(), "{region:?}");
+        at += region.size;
+    }
+    assert_eq!(at, size);
+    let boots = diagnosis.regions.iter().filter(|region| region.boots);
+    assert!(boots.map(|r| &r.name).eq(&diagnosis.boots));
+}
+
+fn only_what_is_named_changes(case: &Case, outcome: &Outcome) {
+    let Outcome {
+        before,
+        after,
+        plan,
+        ..
+    } = outcome;
+    let mut named = vec![false; before.len() / 4096];
+    for segment in plan.segments() {
+        let sectors = segment.offset() as usize / 4096..segment.end() as usize / 4096;
+        for sector in &mut named[sectors] {
+            assert!(!*sector, "{}: a sector is written twice", case.name);
+            *sector = true;
+        }
+    }
+    let sectors = before.chunks(4096).zip(after.chunks(4096)).zip(&named);
+    for (n, ((before, after), named)) in sectors.enumerate() {
+        assert!(before == after || *named, "{}: sector {n}", case.name);
+    }
+    if case.how != How::Everything && case.verdict != Verdict::Foreign {
+        let nvs = 0x9000 / 4096..0xD000 / 4096;
+        assert!(named[nvs].iter().all(|named| !named), "{}", case.name);
+        assert_eq!(after[0x9000..][..NVS.len()], NVS, "{}", case.name);
+    }
+    for step in &plan.steps {
+        // Words that a person reads, and a region that is on the map afterwards.
+        assert!(
+            step.why.ends_with('.') && !step.title.ends_with('.'),
+            "{step:?}"
+        );
+        let region = outcome.again.regions.iter().find(|r| r.name == step.region);
+        let region = region.unwrap_or_else(|| panic!("{}: no {}", case.name, step.region));
+        for segment in &step.segments {
+            let end = region.offset + region.size;
+            assert!(
+                region.offset <= segment.offset() && segment.end() <= end,
+                "{step:?}"
+            );
+        }
+    }
+}
+
+fn it_starts(case: &Case, outcome: &Outcome, version: &str, slot: &str) {
+    let Outcome {
+        after, plan, again, ..
+    } = outcome;
+    let name = case.name;
+    let bootloader = image::check(&after[..bundled(CHIP).bytes().len()]).unwrap();
+    assert_eq!(bootloader.header.chip_id, CHIP, "{name}");
+    assert!(
+        plan.afterwards.contains(version) && plan.afterwards.contains(slot),
+        "{name}"
+    );
+    assert_eq!(again.boots.as_deref(), Some(slot), "{name}: {again:#?}");
+    assert!(
+        matches!(again.verdict, Verdict::Healthy | Verdict::Impaired),
+        "{name}"
+    );
+    if !plan.steps.is_empty() {
+        assert!(
+            again
+                .findings
+                .iter()
+                .all(|f| f.code != case.code || f.region.as_deref() != Some(slot)),
+            "{name}"
+        );
+    }
+    let info = start(after);
+    let running = &info["running"];
+    assert_eq!(running["version"], version, "{name}");
+    assert_eq!(running["slot"], slot, "{name}");
+    assert_eq!(running["state"], ImageState::Valid.name(), "{name}");
+    let release = releases().iter().find(|r| r.manifest().version == version);
+    let release = release.unwrap();
+    assert_eq!(running["release"], release.id().to_string(), "{name}");
+    for (part, kind) in [
+        ("app_sha256", release.app()),
+        ("files_sha256", release.files()),
+    ] {
+        assert_eq!(running[part], kind.unwrap().digest().to_string(), "{name}");
+    }
+    assert_eq!(info["product"], PRODUCT, "{name}");
+    assert!(info["trust"]["root"].is_string(), "{name}");
+    for (path, content) in USER_FILES {
+        let wanted = case.keeps_files.then(|| content.to_vec());
+        assert_eq!(read_file(after, path), wanted, "{name}: {path}");
+    }
+    let lost_files = plan.losses.iter().any(|loss| loss.contains("files"));
+    assert!(
+        case.keeps_files || lost_files || had_none(outcome),
+        "{name}: {:?}",
+        plan.losses
+    );
+}
+
+/// Whether there were no files that could get lost.
+fn had_none(outcome: &Outcome) -> bool {
+    let erased = outcome.before[0x2E_8000..].iter().all(|byte| *byte == 0xFF);
+    erased
+        || outcome.plan.steps.iter().all(|s| s.region != "vfs")
+        || !outcome.plan.losses.is_empty()
+}
+
+/// What is written after a repair is taken as if nothing had been: the board goes on to the next release.
+#[test]
+fn a_mended_board_takes_the_next_release() {
+    let next = &releases()[2];
+    for (case, outcome) in outcomes() {
+        let Some((version, _)) = case.runs else {
+            continue;
+        };
+        // Going back to the release that was tried is refused, as it should be.
+        if outcome.plan.steps.is_empty() || version == "1.2.0" || case.library.contains(&"1.2.0") {
+            continue;
+        }
+        let after = update(outcome.after.clone(), next);
+        let info = start(&after);
+        assert_eq!(info["running"]["version"], "1.2.0", "{}", case.name);
+    }
 }
 
 #[test]
-fn print() {
-    for case in CASES {
-        let o = carry_out(case);
-        println!("## {}", case.name);
-        println!(
-            "   quick {} {:?} {}B complete {} | full {}B",
-            o.quick.code, o.quick.verdict, o.quick.bytes_read, o.quick.complete, o.full.bytes_read
-        );
-        println!(
-            "   {} | {:?} | {}",
-            o.full.code, o.full.verdict, o.full.sentence
-        );
-        println!("   next: {} boots {:?}", o.full.next_boot, o.full.boots);
-        for f in &o.full.findings {
-            println!(
-                "     - {} {} {:?} harmless {}",
-                f.code, f.sentence, f.region, f.harmless
-            );
-        }
-        println!("   plan: {} blocked {:?}", o.plan.sentence, o.plan.blocked);
-        for s in &o.plan.steps {
-            println!(
-                "     * {} [{}] {:#x} {} B in {} segments",
-                s.title,
-                s.region,
-                s.offset(),
-                s.bytes(),
-                s.segments.len()
-            );
-        }
-        println!(
-            "   after: {} losses {:?} others {:?}",
-            o.plan.afterwards, o.plan.losses, o.plan.others
-        );
-        if let Some((version, slot)) = expected(case) {
-            let info = start(&o.after);
-            let running = info.map(|i| {
-                (
-                    i["running"]["slot"].clone(),
-                    i["running"]["version"].clone(),
-                    i["running"]["state"].clone(),
-                )
-            });
-            println!(
-                "   wanted {version} {} got {running:?}; bootloader {:?}",
-                name(slot),
-                image::check(&o.after[..bundled(CHIP).bytes().len()]).is_ok()
-            );
-        }
+fn a_plan_does_not_fit_a_board_that_has_changed() {
+    let names = [
+        "the slot that starts is cut short",
+        "there is no bootloader",
+    ];
+    for (_, outcome) in outcomes().filter(|(case, _)| names.contains(&case.name)) {
+        let Outcome {
+            before,
+            plan,
+            after,
+            ..
+        } = outcome;
+        assert!(plan.still_fits(&mut before.as_slice()).unwrap());
+        assert!(!plan.still_fits(&mut after.as_slice()).unwrap());
+        let mut other = before.clone();
+        other[0x8010] ^= 1;
+        assert!(!plan.still_fits(&mut other.as_slice()).unwrap());
     }
+}
+
+#[test]
+fn an_otadata_repair_writes_8_kib_and_nothing_else() {
+    let mut found = 0;
+    for (case, outcome) in outcomes() {
+        let Outcome {
+            before,
+            plan,
+            after,
+            ..
+        } = outcome;
+        let [step] = &plan.steps[..] else { continue };
+        if step.region != "otadata" {
+            continue;
+        }
+        found += 1;
+        assert_eq!(
+            (plan.bytes(), step.offset()),
+            (8192, 0xD000),
+            "{}",
+            case.name
+        );
+        assert!(before[..0xD000] == after[..0xD000], "{}", case.name);
+        assert!(before[0xF000..] == after[0xF000..], "{}", case.name);
+    }
+    assert!(found >= 6, "{found}");
+}
+
+#[test]
+fn cases_have_names_of_their_own() {
+    let names: BTreeSet<_> = CASES.iter().map(|case| case.name).collect();
+    assert_eq!(names.len(), CASES.len());
 }
