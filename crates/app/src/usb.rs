@@ -15,7 +15,7 @@ pub(crate) mod boards;
 pub(crate) mod bound;
 pub(crate) mod driver;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 pub(crate) mod lane;
 pub(crate) mod log;
 pub(crate) mod system;

@@ -5,6 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod usb;
+
+pub use usb::{Diagnose, Flash, Monitor, OnePort, Repair, Restore, Source, Usb, Wifi};
+
 /// Updates ESP32-class devices over the network with signed releases.
 #[derive(Debug, Parser)]
 #[command(name = "airlift", version, arg_required_else_help = true)]
@@ -39,6 +43,9 @@ pub enum Command {
     Run(Run),
     /// Serve a release's chunks until Ctrl-C
     Serve(Serve),
+    /// Rescue and flash boards on USB
+    #[command(subcommand)]
+    Usb(Usb),
     /// List past and running updates
     History(History),
     /// Do the main job on two virtual devices
@@ -57,6 +64,7 @@ impl Command {
             | Self::Key(Key::List { json })
             | Self::History(History { json })
             | Self::Simulate(Simulate { json, .. }) => *json,
+            Self::Usb(usb) => usb.wants_json(),
             _ => false,
         }
     }

@@ -14,6 +14,7 @@ mod signer;
 mod simulate;
 mod trust;
 mod update;
+mod usb;
 
 use crate::args::Command;
 use crate::failure::Failure;
@@ -41,6 +42,7 @@ pub fn run(command: Command) -> Result<u8, Failure> {
         Command::Update(args) => block_on(update::run(args)),
         Command::Run(args) => block_on(run::run(args)),
         Command::Serve(args) => serve::run(args),
+        Command::Usb(args) => block_on(usb::run(args)),
         Command::History(args) => block_on(history::run(args)),
         Command::Demo => block_on(demo::run()),
     }
@@ -69,8 +71,13 @@ fn key_name() -> Result<impl Fn(&str) -> String, Failure> {
 
 /// Opens the app on `AIRLIFT_HOME`. Jobs that other processes left are theirs or the window's.
 async fn open(mdns: bool) -> Result<Airlift, Failure> {
+    open_with(|options| options.mdns = mdns).await
+}
+
+/// As [`open`], with other options.
+async fn open_with(change: impl FnOnce(&mut Options)) -> Result<Airlift, Failure> {
     let mut options = Options::command(Home::locate()?);
-    options.mdns = mdns;
+    change(&mut options);
     let app = Airlift::open(options).await?;
     app.notices().iter().for_each(warn);
     Ok(app)

@@ -37,7 +37,7 @@ pub fn of(code: ErrorCode) -> u8 {
         | E::BadTar
         | E::BadImage
         | E::BadKeySet => BAD_RELEASE,
-        E::NoSuchDevice => NO_DEVICE,
+        E::NoSuchDevice | E::NoSuchPort => NO_DEVICE,
         E::HostUnreachable
         | E::Stalled
         | E::Busy
@@ -49,7 +49,23 @@ pub fn of(code: ErrorCode) -> u8 {
         | E::NoTrust
         | E::BadLayout
         | E::BadChunk
-        | E::ConnectionLost => DEVICE_FAILED,
+        | E::ConnectionLost
+        | E::PortBusy
+        | E::PortDenied
+        | E::NotConnected
+        | E::NoAnswer
+        | E::LinkLost
+        | E::Unplugged
+        | E::WrongBoard
+        | E::PlanStale
+        | E::Secured
+        | E::FlashUnreadable
+        | E::VerifyFailed
+        | E::BadFlash
+        | E::NoRepair
+        | E::NoReset
+        | E::NoImprov
+        | E::WifiRefused => DEVICE_FAILED,
         E::Cancelled => CANCELLED,
         _ => OTHER,
     }

@@ -1,6 +1,7 @@
 //! What a command ends with when it does not do what it was asked.
 
 use airlift_wire::ErrorCode;
+use std::fmt;
 use std::path::Path;
 
 /// One sentence, a stable code, what to do.
@@ -38,20 +39,30 @@ impl Failure {
 
     /// Prints it to standard error, for people or as one JSON object.
     pub fn print(&self, json: bool) {
-        let Self {
-            code,
-            message,
-            help,
-        } = self;
         if json {
-            let line = serde_json::json!({
-                "schema": 1, "event": "error", "code": code.as_str(), "message": message, "help": help,
-            });
-            eprintln!("{line}");
+            eprintln!("{}", self.object(None));
         } else {
-            eprintln!("error: {message} [{code}]");
-            eprintln!("  {help}");
+            eprintln!("error: {self}");
         }
+    }
+
+    /// It as one JSON object, of one board among several.
+    pub fn object(&self, port: Option<&str>) -> serde_json::Value {
+        let (code, message, help) = (self.code.as_str(), &self.message, &self.help);
+        let mut line = serde_json::json!({
+            "schema": 1, "event": "error", "code": code, "message": message, "help": help,
+        });
+        if let Some(port) = port {
+            line["port"] = port.into();
+        }
+        line
+    }
+}
+
+/// What is wrong and its code; what to do on a line of its own.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} [{}]\n  {}", self.message, self.code, self.help)
     }
 }
 

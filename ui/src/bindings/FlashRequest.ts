@@ -33,7 +33,7 @@ bootloader: string | null,
 /**
  * Whether what `nvs` holds, such as Wi-Fi credentials, stays as it is.
  */
-keepNvs: boolean,
+keepNvs: boolean, 
 /**
  * Whether what is overwritten is saved first. It takes as long as writing it.
  */

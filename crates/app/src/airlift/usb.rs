@@ -160,31 +160,4 @@ fn to_csv(records: &[UsbRecord]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dto::{UsbEnd, UsbJobKind};
-
-    #[test]
-    fn records_are_lines_and_a_label_is_no_formula() {
-        let record = |time, label: &str| UsbRecord {
-            time,
-            port: "COM3".into(),
-            serial_number: None,
-            chip: "esp32c3".into(),
-            mac: Some("7c:df:a1:b2:c3:d4".into()),
-            label: Some(label.into()),
-            kind: UsbJobKind::Flash,
-            what: "demo 1.1.0".into(),
-            bytes: 8192,
-            end: UsbEnd::Done,
-            code: None,
-        };
-        let newest_first = [record(2.0, "=cmd|' /C calc'!A0"), record(1.0, "a, b")];
-        assert_eq!(
-            to_csv(&newest_first),
-            "time,port,serial_number,chip,mac,label,kind,what,bytes,end,code\r\n\
-             1,COM3,,esp32c3,7c:df:a1:b2:c3:d4,\"a, b\",flash,demo 1.1.0,8192,done,\r\n\
-             2,COM3,,esp32c3,7c:df:a1:b2:c3:d4,'=cmd|' /C calc'!A0,flash,demo 1.1.0,8192,done,\r\n"
-        );
-    }
-}
+mod tests;

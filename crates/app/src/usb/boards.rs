@@ -20,8 +20,6 @@ pub(crate) type Writing<'a> =
     Pin<Box<dyn Future<Output = (Written, Result<(), Error>)> + Send + 'a>>;
 /// What reads flash, on the thread of its port.
 pub(crate) type Reading = Box<dyn FnOnce(&mut dyn ReadFlash) + Send>;
-/// Takes lines of a log as they come.
-pub(crate) type OnLines = Box<dyn Fn(Vec<UsbLogLine>) + Send>;
 
 /// All boards that this computer reaches.
 pub(crate) trait Boards: Send + Sync {
@@ -37,14 +35,8 @@ pub(crate) trait Boards: Send + Sync {
     /// Gets the loader of a board to answer.
     fn connect(&self, how: Connect) -> Boxed<'static, Box<dyn Session>>;
 
-    /// Starts to read a board's log.
+    /// Starts to read the log of a board that runs.
     fn monitor(&self, how: Monitor) -> Boxed<'static, Box<dyn Monitoring>>;
-
-    /// Tells a running board which network to join; the address that it says it has there.
-    fn wifi(&self, path: &str, ssid: &str, password: &Secret) -> Boxed<'static, String>;
-
-    /// Starts a board anew, which nothing else is connected to.
-    fn reset(&self, path: &str) -> Boxed<'static, ()>;
 }
 
 /// Ports are watched as long as this lives.
@@ -65,9 +57,8 @@ pub(crate) struct Monitor {
     pub(crate) path: String,
     /// The ELF file that the board runs.
     pub(crate) elf: Option<PathBuf>,
-    pub(crate) on_lines: OnLines,
-    /// Called when the port is gone.
-    pub(crate) on_end: Box<dyn Fn(Error) + Send>,
+    /// Takes lines as they come, without numbers.
+    pub(crate) on_line: Box<dyn FnMut(UsbLogLine) + Send>,
 }
 
 /// A board whose loader answers. Dropping it lets go of the port.
@@ -81,14 +72,20 @@ pub(crate) trait Session: Send + Sync {
     /// Compares, saves, writes and verifies: what was done, and why not all of it.
     fn write(&self, write: Write) -> Writing<'_>;
 
-    /// Starts what is in the flash; the loader is gone then.
+    /// Starts what is in the flash, and lets go of the port.
     fn start(&self) -> Boxed<'_, ()>;
+
+    /// Starts what is in the flash, and reads its log from the first byte on.
+    fn monitor(&self, how: Monitor) -> Boxed<'_, Box<dyn Monitoring>>;
 }
 
 /// A log that is being read. Dropping it lets go of the port.
 pub(crate) trait Monitoring: Send + Sync {
     /// Starts the board anew.
     fn reset(&self) -> Boxed<'_, ()>;
+
+    /// Tells the board which network to join; where it is reached then.
+    fn wifi<'a>(&'a self, ssid: &'a str, password: &'a Secret) -> Boxed<'a, String>;
 }
 
 /// What is to be in a board's flash.

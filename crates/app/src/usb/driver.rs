@@ -116,14 +116,14 @@ impl Usb {
         Ok(())
     }
 
-    /// A board is gone. Whoever uses it finds out by itself; an idle session and a log do not.
+    /// A board is gone. Whoever uses it finds out by itself, and a log waits for it; an idle session
+    /// is over.
     pub(crate) fn lost(&self, path: &str, error: &Error) {
         let lane = self.lane(path);
         let activity = self.table().view(path).map(|port| port.activity);
-        if let Ok(UsbActivity::Connected | UsbActivity::Monitoring) = activity {
+        if let Ok(UsbActivity::Connected) = activity {
             lane.cancel();
             lane.set_session(None);
-            lane.set_monitor(None);
             self.edit(|table| table.fail(path, UsbActivity::Idle, error));
         }
     }

@@ -12,9 +12,9 @@ use super::boards::{
     Written,
 };
 use super::table::Found;
+use crate::Error;
 use crate::airlift::lock;
 use crate::dto::UsbPhase;
-use crate::{Error, Secret};
 
 const SECTOR: usize = 4096;
 
@@ -43,6 +43,8 @@ struct Fake {
     board: Board,
     flash: Vec<u8>,
     plugged: bool,
+    /// How often it was plugged in: a session is of one time.
+    plugs: u32,
     /// Offsets of the sectors that were written.
     written: Vec<u32>,
     starts: u32,
@@ -57,13 +59,16 @@ impl FakeBoards {
         let mut boards = lock(&self.0);
         if let Some(fake) = boards.get_mut(path).filter(|fake| fake.board == board) {
             fake.plugged = true;
+            fake.plugs += 1;
             return;
         }
+        let plugs = boards.get(path).map_or(0, |before| before.plugs) + 1;
         let flash = vec![0xFF; board.flash_size as usize];
         let fake = Fake {
             board,
             flash,
             plugged: true,
+            plugs,
             written: Vec::new(),
             starts: 0,
             hooks: Vec::new(),
@@ -148,14 +153,15 @@ impl Boards for FakeBoards {
     fn connect(&self, how: Connect) -> Boxed<'static, Box<dyn Session>> {
         let boards = self.clone();
         Box::pin(async move {
-            let found = boards.on(&how.path, |fake| (fake.plugged, fake.board.clone()));
-            let (true, board) = found else {
+            let found = boards.on(&how.path, |f| (f.plugged, f.board.clone(), f.plugs));
+            let (true, board, plug) = found else {
                 return Err(unplugged(&how.path).into());
             };
             let session = FakeSession {
                 boards,
                 path: how.path,
                 board,
+                plug,
             };
             Ok(Box::new(session) as Box<dyn Session>)
         })
@@ -164,25 +170,19 @@ impl Boards for FakeBoards {
     fn monitor(&self, _: Monitor) -> Boxed<'static, Box<dyn Monitoring>> {
         Box::pin(async { Err(Error::Internal("memory has no log".into())) })
     }
-
-    fn wifi(&self, _: &str, _: &str, _: &Secret) -> Boxed<'static, String> {
-        Box::pin(async { Err(Error::Internal("memory has no Wi-Fi".into())) })
-    }
-
-    fn reset(&self, _: &str) -> Boxed<'static, ()> {
-        Box::pin(async { Ok(()) })
-    }
 }
 
 struct FakeSession {
     boards: FakeBoards,
     path: String,
     board: Board,
+    plug: u32,
 }
 
 impl FakeSession {
     fn there(&self) -> Result<(), Usb> {
-        match self.boards.on(&self.path, |fake| fake.plugged) {
+        let there = |fake: &mut Fake| fake.plugged && fake.plugs == self.plug;
+        match self.boards.on(&self.path, there) {
             true => Ok(()),
             false => Err(unplugged(&self.path)),
         }
@@ -276,6 +276,10 @@ impl Session for FakeSession {
             self.boards.on(&self.path, |fake| fake.starts += 1);
             Ok(())
         })
+    }
+
+    fn monitor(&self, how: Monitor) -> Boxed<'_, Box<dyn Monitoring>> {
+        self.boards.monitor(how)
     }
 }
 

@@ -1,11 +1,15 @@
 //! Boards on the serial ports of this computer.
 
+use std::time::{Duration, Instant};
+
 use airlift_usb::link::Flash;
+use airlift_usb::monitor::{Event, Kind, Line, Monitor as LogMonitor, MonitorOptions};
 use airlift_usb::write::{Phase, Progress};
 use airlift_usb::{
     After, Board, Cancel, ConnectOptions, PortInfo, State, Watch, WriteOptions, apply,
 };
 use airlift_wire::ErrorCode;
+use tokio::sync::RwLock;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::boards::{
@@ -13,8 +17,13 @@ use super::boards::{
     Written,
 };
 use super::table::Found;
-use crate::dto::{ErrorInfo, UsbPhase};
+use crate::dto::{ErrorInfo, UsbLogLine, UsbPhase};
 use crate::{Error, Secret};
+
+/// How long firmware may take from its start until it answers Improv Serial.
+const IMPROV_STARTS: Duration = Duration::from_secs(10);
+/// How long it may take to join a network.
+const WIFI_JOINS: Duration = Duration::from_secs(40);
 
 /// The serial ports of this computer.
 #[derive(Clone, Copy, Debug)]
@@ -48,31 +57,68 @@ impl Boards for SystemBoards {
                 _ => {}
             };
             let session = airlift_usb::Session::connect(options, on_state).await?;
+            let session = SystemSession {
+                board: session.board().clone(),
+                open: RwLock::new(Some(session)),
+            };
             Ok(Box::new(session) as Box<dyn Session>)
         })
     }
 
     fn monitor(&self, how: Monitor) -> Boxed<'static, Box<dyn Monitoring>> {
-        let _ = how;
-        Box::pin(async { Err(not_yet()) })
+        Box::pin(async move {
+            let monitor = LogMonitor::start(options(&how), on_event(how.on_line)).await?;
+            Ok(Box::new(monitor) as Box<dyn Monitoring>)
+        })
     }
-
-    fn wifi(&self, path: &str, ssid: &str, password: &Secret) -> Boxed<'static, String> {
-        let _ = (path, ssid, password);
-        Box::pin(async { Err(not_yet()) })
-    }
-
-    fn reset(&self, path: &str) -> Boxed<'static, ()> {
-        let _ = path;
-        Box::pin(async { Err(not_yet()) })
-    }
-}
-
-fn not_yet() -> Error {
-    Error::refused(ErrorCode::Internal, "this is not there yet")
 }
 
 impl Watching for Watch {}
+
+fn options(how: &Monitor) -> MonitorOptions {
+    let mut options = MonitorOptions::new(ConnectOptions::for_port(&port(&how.path)));
+    options.elf.clone_from(&how.elf);
+    options
+}
+
+/// Lines as fronts see them. That the port is away is said between them.
+fn on_event(mut on_line: Box<dyn FnMut(UsbLogLine) + Send>) -> impl FnMut(Event) + Send {
+    let start = Instant::now();
+    move |event| {
+        let note = |text: &str| Line {
+            text: text.to_owned(),
+            kind: Kind::Warning,
+            notes: Vec::new(),
+        };
+        let line = match event {
+            Event::Line(line) => line,
+            Event::Lost(_) => note("(the port is gone; waiting for it)"),
+            Event::Back => note("(the port is back)"),
+        };
+        on_line(UsbLogLine {
+            n: 0,
+            ms: u32::try_from(start.elapsed().as_millis()).unwrap_or(u32::MAX),
+            text: line.text,
+            kind: line.kind.as_str().to_owned(),
+            resolved: line.notes,
+        });
+    }
+}
+
+impl Monitoring for LogMonitor {
+    fn reset(&self) -> Boxed<'_, ()> {
+        Box::pin(async move { Ok(self.reset().await?) })
+    }
+
+    fn wifi<'a>(&'a self, ssid: &'a str, password: &'a Secret) -> Boxed<'a, String> {
+        Box::pin(async move {
+            let password = password.expose();
+            Ok(self
+                .provision(ssid, password, IMPROV_STARTS, WIFI_JOINS)
+                .await?)
+        })
+    }
+}
 
 /// A port as the system describes it; one that it does not list is named by hand.
 fn port(path: &str) -> PortInfo {
@@ -120,18 +166,37 @@ impl Bridged {
     }
 }
 
-impl Session for airlift_usb::Session {
+/// A session until it is ended.
+struct SystemSession {
+    board: Board,
+    open: RwLock<Option<airlift_usb::Session>>,
+}
+
+impl SystemSession {
+    /// Ends it, for what goes on with the port.
+    async fn take(&self) -> Result<airlift_usb::Session, Error> {
+        self.open.write().await.take().ok_or_else(over)
+    }
+}
+
+fn over() -> Error {
+    Error::refused(ErrorCode::NotConnected, "the session is over")
+}
+
+impl Session for SystemSession {
     fn board(&self) -> &Board {
-        self.board()
+        &self.board
     }
 
     fn read(&self, work: Reading) -> Boxed<'_, ()> {
         Box::pin(async move {
-            self.run(|link| {
+            let open = self.open.read().await;
+            let session = open.as_ref().ok_or_else(over)?;
+            let reading = session.run(|link| {
                 work(&mut Flash(link));
                 Ok::<(), Error>(())
-            })
-            .await
+            });
+            reading.await
         })
     }
 
@@ -143,7 +208,11 @@ impl Session for airlift_usb::Session {
                 backup: write.backup,
                 ..WriteOptions::default()
             };
-            let result = self
+            let open = self.open.read().await;
+            let Some(session) = open.as_ref() else {
+                return (Written::default(), Err(over()));
+            };
+            let result = session
                 .run(move |link| {
                     let mut offset = 0;
                     let segments = &write.segments;
@@ -169,7 +238,15 @@ impl Session for airlift_usb::Session {
     }
 
     fn start(&self) -> Boxed<'_, ()> {
-        Box::pin(async move { Ok(self.run(|link| link.reset(After::Run)).await?) })
+        Box::pin(async move { Ok(self.take().await?.close(After::Run).await?) })
+    }
+
+    fn monitor(&self, how: Monitor) -> Boxed<'_, Box<dyn Monitoring>> {
+        Box::pin(async move {
+            let session = self.take().await?;
+            let monitor = LogMonitor::after(session, options(&how), on_event(how.on_line)).await?;
+            Ok(Box::new(monitor) as Box<dyn Monitoring>)
+        })
     }
 }
 

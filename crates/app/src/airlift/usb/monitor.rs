@@ -1,6 +1,7 @@
 //! The log of a board that runs, and its Wi-Fi.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use airlift_wire::ErrorCode;
 
@@ -9,7 +10,8 @@ use crate::airlift::{Airlift, lock};
 use crate::dto::{UsbActivity as A, UsbLogLine, WifiCredentials};
 use crate::home::write_atomically;
 use crate::store::blocking;
-use crate::usb::boards::Monitor;
+use crate::usb::boards::{Monitor, Monitoring};
+use crate::usb::lane::Lane;
 use crate::usb::log::Lines;
 
 impl Airlift {
@@ -24,29 +26,11 @@ impl Airlift {
         usb.edit(|table| table.begin(port, A::Monitoring, &[A::Idle, A::Connected]))?;
         let lane = usb.lane(port);
         let _turn = lane.turn().await;
-        if let Ok(session) = lane.session() {
-            // A board that cannot be started from here is started by hand, and its log read then.
-            let _ = session.start().await;
-        }
-        lane.set_session(None);
         *lock(&lane.lines) = Lines::default();
-        let (logging, lines) = (usb.clone(), lane.clone());
-        let (ending, path) = (usb.clone(), port.to_owned());
-        let logged = port.to_owned();
-        let monitor = usb.boards.monitor(Monitor {
-            path: port.to_owned(),
-            elf: elf.map(PathBuf::from),
-            on_lines: Box::new(move |new| {
-                let mut kept = lock(&lines.lines);
-                let new: Vec<UsbLogLine> = new.into_iter().map(|line| kept.push(line)).collect();
-                drop(kept);
-                logging.edit(|table| table.logged(&logged, new));
-            }),
-            on_end: Box::new(move |error| ending.lost(&path, &error)),
-        });
-        match monitor.await {
+        let how = self.listening(port, elf.map(PathBuf::from));
+        match self.open_monitor(&lane, how).await {
             Ok(monitor) => {
-                lane.set_monitor(Some(monitor.into()));
+                lane.set_monitor(Some(monitor));
                 Ok(())
             }
             Err(error) => {
@@ -119,8 +103,15 @@ impl Airlift {
                 started
             }
             A::Idle => {
+                usb.edit(|table| table.begin(port, A::Connecting, &[A::Idle]))?;
                 let _turn = lane.turn().await;
-                usb.boards.reset(port).await
+                let reset = async {
+                    let monitor = self.open_monitor(&lane, self.listening(port, None)).await?;
+                    monitor.reset().await
+                };
+                let result = reset.await;
+                usb.edit(|table| table.set_activity(port, A::Idle));
+                result
             }
             _ => {
                 let message = format!("the board on {port} is busy");
@@ -136,18 +127,18 @@ impl Airlift {
     /// `no_such_port`, `busy`, `no_improv` when its firmware does not take it, `wifi_refused`.
     pub async fn usb_wifi(&self, port: &str, wifi: WifiCredentials) -> Result<String, Error> {
         let usb = &self.shared.usb;
-        if usb.table().view(port)?.activity == A::Monitoring {
-            self.usb_stop_monitor(port).await?;
+        let lane = usb.lane(port);
+        let monitoring = usb.table().view(port)?.activity == A::Monitoring;
+        if let Some(monitor) = lane.monitor().filter(|_| monitoring) {
+            return monitor.wifi(&wifi.ssid, &wifi.password).await;
         }
         usb.edit(|table| table.begin(port, A::Connecting, &[A::Idle, A::Connected]))?;
-        let lane = usb.lane(port);
         let cancel = lane.begin();
         let _turn = lane.turn().await;
-        if let Ok(session) = lane.session() {
-            let _ = session.start().await;
-        }
-        lane.set_session(None);
-        let telling = usb.boards.wifi(port, &wifi.ssid, &wifi.password);
+        let telling = async {
+            let monitor = self.open_monitor(&lane, self.listening(port, None)).await?;
+            monitor.wifi(&wifi.ssid, &wifi.password).await
+        };
         let result = tokio::select! {
             biased;
             () = cancel.cancelled() => Err(airlift_usb::Error::Cancelled.into()),
@@ -158,5 +149,30 @@ impl Airlift {
             Err(error) => table.fail(port, A::Idle, error),
         });
         result
+    }
+
+    /// Reads the log of a board: from its start, if it was connected. Its session is over then.
+    async fn open_monitor(&self, lane: &Lane, how: Monitor) -> Result<Arc<dyn Monitoring>, Error> {
+        let session = lane.session();
+        lane.set_session(None);
+        let monitor = match session {
+            Ok(session) => session.monitor(how).await?,
+            Err(_) => self.shared.usb.boards.monitor(how).await?,
+        };
+        Ok(monitor.into())
+    }
+
+    /// Keeps and tells what a board says.
+    fn listening(&self, port: &str, elf: Option<PathBuf>) -> Monitor {
+        let (usb, lane) = (self.shared.usb.clone(), self.shared.usb.lane(port));
+        let logged = port.to_owned();
+        Monitor {
+            path: port.to_owned(),
+            elf,
+            on_line: Box::new(move |line| {
+                let line = lock(&lane.lines).push(line);
+                usb.edit(|table| table.logged(&logged, vec![line]));
+            }),
+        }
     }
 }
