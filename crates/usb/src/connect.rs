@@ -54,7 +54,7 @@ pub(crate) fn connect(
     let mut attempt = Attempt {
         options,
         pulse,
-        lines: lines(options),
+        lines: reset_lines(options),
         resets: 0,
         by_hand_since: None,
         raise_baud: true,
@@ -82,7 +82,8 @@ pub(crate) fn connect(
     }
 }
 
-fn lines(options: &ConnectOptions) -> ResetLines {
+/// What the lines of a port are good for.
+pub(crate) fn reset_lines(options: &ConnectOptions) -> ResetLines {
     match (options.reset, options.usb) {
         (Reset::None, _) => ResetLines::None,
         (Reset::Automatic, Some(USB_JTAG)) => ResetLines::UsbJtag { by_hand: false },

@@ -8,8 +8,7 @@
 //! | [`link`] | what can be asked of it there: read, digest, write, erase, reset |
 //! | [`write`](mod@write) | puts bytes into flash: only those that differ, saved before, checked after |
 //! | [`backup`] | the file that what is overwritten is saved in |
-//! | [`monitor`] | a board that runs: its log, line by line |
-//! | [`improv`] | gives a board that runs its Wi-Fi |
+//! | [`monitor`] | a board that runs: its log line by line, and its Wi-Fi by Improv Serial |
 //!
 //! Connecting, the reset lines, the stub and the chips are [`espflash`]'s. Once its stub runs, the
 //! requests are made and the responses are read here: every wait has an end, memory is bounded
@@ -28,7 +27,7 @@ mod cancel;
 mod connect;
 mod error;
 mod exchange;
-pub mod improv;
+mod improv;
 mod line;
 pub mod link;
 mod loader;
@@ -43,7 +42,8 @@ pub mod write;
 pub use board::{Board, Security};
 pub use cancel::Cancel;
 pub use error::Error;
-pub use link::{After, Link};
+pub use link::{After, Flash, Link};
+pub use monitor::{Monitor, MonitorOptions};
 pub use ports::{PortInfo, ports};
 pub use session::{ConnectOptions, Reset, Session, State};
 pub use watch::Watch;

@@ -76,10 +76,6 @@ impl SerialLine {
         self.port
     }
 
-    pub(crate) fn pulse(&self) -> &Pulse {
-        &self.pulse
-    }
-
     /// What an error of the port means: it has hung up for good.
     fn lost(&self, why: &str) -> Error {
         let path = self.path.clone();

@@ -1,0 +1,122 @@
+//! Every fault of a board at every kind of command of a flash and of a diagnosis.
+//!
+//! Each must end, within [`play::LONGEST`], in the right bytes or in an error that says what it is;
+//! nothing outside of the segments is touched, and without the fault it then works. By default the
+//! fault comes at one command of each kind; `AIRLIFT_FAULTS=all` plays it at each command.
+#![cfg(unix)]
+
+#[path = "faults/play.rs"]
+mod play;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use airlift_rom_loader::{Action, Command, Rule, When};
+use play::{Case, Job, Outcome, play};
+
+/// How many are played at once: they mostly wait for answers that do not come.
+const AT_ONCE: usize = 48;
+/// Bytes of a response that are tried wrong: direction, command, value, and status or data.
+const CORRUPTED: [u32; 5] = [1, 2, 5, 9, 12];
+
+/// All that can go wrong at a command.
+fn actions() -> Vec<Action> {
+    let corrupt = CORRUPTED.map(Action::CorruptResponse);
+    let others = Action::ALL
+        .into_iter()
+        .filter(|action| !matches!(action, Action::CorruptResponse(_)));
+    others.chain(corrupt).collect()
+}
+
+/// At which commands: of each kind one, or all.
+fn places(commands: &[Command], all: bool) -> Vec<(Command, u32)> {
+    let mut counts: BTreeMap<Command, u32> = BTreeMap::new();
+    for command in commands {
+        *counts.entry(*command).or_default() += 1;
+    }
+    let kinds = counts.into_iter();
+    kinds
+        .flat_map(|(command, count)| {
+            let range = if all {
+                1..=count
+            } else {
+                let middle = count.div_ceil(2);
+                middle..=middle
+            };
+            range.map(move |nth| (command, nth))
+        })
+        .collect()
+}
+
+/// Plays every fault at every place, prints how it went, and says what was wrong.
+fn play_all(job: Job) -> Vec<String> {
+    let all = std::env::var("AIRLIFT_FAULTS").is_ok_and(|value| value == "all");
+    let (commands, reference) = job.reference();
+    let mut cases = Vec::new();
+    for (command, nth) in places(&commands, all) {
+        cases.extend(actions().into_iter().map(|action| Case {
+            job,
+            rule: Rule {
+                command: Some(command),
+                when: When::Nth(nth),
+                action,
+            },
+        }));
+    }
+    let next = AtomicUsize::new(0);
+    let outcomes = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(cases.len()) {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let outcome = play(case, &reference);
+                    outcomes.lock().unwrap().push((case, outcome));
+                }
+            });
+        }
+    });
+    let outcomes = outcomes.into_inner().unwrap();
+    let mut ends: BTreeMap<String, u32> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for (case, outcome) in &outcomes {
+        let end = match outcome {
+            Outcome::Done => "right bytes".to_string(),
+            Outcome::Refused(code) => code.to_string(),
+            Outcome::Wrong(why) => {
+                wrong.push(format!("{job:?} with {}: {why}", case.rule));
+                "wrong".to_string()
+            }
+        };
+        *ends.entry(end).or_default() += 1;
+    }
+    println!(
+        "{job:?}: {} faults at {} commands of {}: {ends:?}",
+        cases.len(),
+        cases.len() / actions().len(),
+        commands.len()
+    );
+    assert_eq!(outcomes.len(), cases.len());
+    wrong.sort();
+    wrong
+}
+
+#[test]
+fn no_fault_makes_a_flash_hang_panic_or_lie() {
+    let wrong = play_all(Job::Flash);
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn no_fault_makes_a_diagnosis_hang_panic_or_lie() {
+    let wrong = play_all(Job::Diagnosis);
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn a_wrong_board_is_told_and_not_written_to() {
+    for (state, expected) in play::states() {
+        let outcome = play::play_state(state);
+        assert_eq!(outcome, expected, "{state}");
+    }
+}
