@@ -13,7 +13,6 @@ import signal
 import socket
 import struct
 import subprocess
-import tempfile
 import time
 import urllib.parse
 import zlib
@@ -24,7 +23,7 @@ ROOT = HERE.parents[1]
 CLIENT = ROOT / "firmware" / "micropython"
 BIN = Path(os.environ.get("AIRLIFT_TEST_BIN", ROOT / ".venv" / "bin"))
 CLI = Path(os.environ.get("AIRLIFT_TEST_CLI", ROOT / "target" / "debug" / "airlift"))
-HEAP = os.environ.get("AIRLIFT_TEST_HEAP", "160k")
+HEAP = os.environ.get("AIRLIFT_TEST_HEAP", "100wk")
 
 KIB = 1024
 SLOT = 0x60000
@@ -208,12 +207,18 @@ class Board:
         }
         if cut:
             env["AIRLIFT_CUT"] = "%d:%d" % cut
+        self.count = self.folder / ("operations-%d" % self.starts)
+        env["AIRLIFT_COUNT"] = str(self.count)
         if self.timer_ms:
             env["AIRLIFT_TIMER_MS"] = str(self.timer_ms)
         with open(self.log, "ab") as log:
             self.process = micropython("start.py", env=env, stdout=log, stderr=log)
         self.starts += 1
         return self
+
+    def operations(self):
+        """Flash operations since the last start."""
+        return int(self.count.read_text() or 0)
 
     def tail(self):
         return self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""
@@ -345,13 +350,11 @@ class Host:
     def serve(self, release, *more):
         """A chunk server; its port."""
         port = free_port()
-        child = subprocess.Popen(
-            [str(CLI), "serve", str(release), "--bind", "127.0.0.1:%d" % port, *more],
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=open(self.folder / "serve.log", "ab"),
-        )
+        command = [str(CLI), "serve", str(release), "--bind", "127.0.0.1:%d" % port, *more]
+        with open(self.folder / "serve.log", "ab") as log:
+            child = subprocess.Popen(
+                command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         self.children.append(child)
         end = time.monotonic() + 20
         while time.monotonic() < end:

@@ -106,7 +106,7 @@ class Device:
             machine.reset()
         self.job = self._pending = None
         forget("accept", "ed25519", "sha512", "fetch", "transfer", "update", "app", "files")
-        forget("unpack", "walk", "tar", "text")
+        forget("image", "unpack", "walk", "tar", "text")
         self._describe()
 
     def _failed(self, failure):

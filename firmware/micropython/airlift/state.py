@@ -181,7 +181,9 @@ class State:
 def _read(path):
     try:
         with open(path, "rb") as file:
-            return file.read(4096)
+            size = min(file.seek(0, 2), 4096)
+            file.seek(0)
+            return file.read(size)
     except OSError:
         return b""
 

@@ -31,6 +31,7 @@ async def update(accepted, running, store, job, host):
     host.close()
     await job.phase("check")
     await _check(accepted, running, app, size, files, job)
+    forget("app", "image", "walk", "tar")
     await job.phase("switch")
     _switch(accepted, store)
 

@@ -1,6 +1,6 @@
 """A NOR flash in a file: an erase sets bits, a write only clears them, and power may go
 in the middle of either: AIRLIFT_CUT=N:B ends the process by SIGKILL in the N-th operation
-after B of its 256ths."""
+after B of its 256ths. AIRLIFT_COUNT names a file for the number of operations so far."""
 
 import os
 import sys
@@ -9,6 +9,7 @@ SECTOR = 4096
 _file = open(os.getenv("AIRLIFT_FLASH"), "r+b")
 size = _file.seek(0, 2)
 _cut, _share = [int(n) for n in (os.getenv("AIRLIFT_CUT") or "-1:0").split(":")]
+_count = os.getenv("AIRLIFT_COUNT") and open(os.getenv("AIRLIFT_COUNT"), "w")
 operations = 0
 
 
@@ -22,6 +23,9 @@ def signal(name):
 def _cuts():
     global operations
     operations += 1
+    if _count:
+        _count.seek(0)
+        _count.write(str(operations))
     return operations - 1 == _cut
 
 
