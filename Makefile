@@ -10,7 +10,7 @@ APP := $(TARGET)/debug/airlift-desktop
 CLI := $(TARGET)/debug/airlift
 
 .PHONY: help run demo test test-kill check bench prove fuzz screenshots firmware build \
-	setup setup-test ui test-rust test-ui test-window test-firmware test-mutants test-mutants-sample test-fuzz
+	setup setup-test ui test-rust test-ui test-window test-firmware test-mutants test-mutants-sample test-fuzz test-micropython
 
 help:
 	@echo "make run          open the app with two virtual devices (no display: make demo)"
@@ -56,7 +56,8 @@ demo:
 	@scripts/setup.sh base
 	cargo run --locked --quiet -p airlift-cli -- demo
 
-test: setup-test check test-ui test-rust test-mutants-sample test-fuzz test-window test-firmware
+test: setup-test check test-ui test-rust test-mutants-sample test-fuzz test-window test-firmware \
+	test-micropython
 	@echo "All tests passed."
 
 check: ui
@@ -74,6 +75,12 @@ test-window: ui
 
 test-firmware:
 	@scripts/test-firmware.sh
+
+# All power cuts: AIRLIFT_KILLS=200 make test-micropython
+test-micropython:
+	@scripts/setup.sh base
+	@scripts/venv.sh
+	@scripts/test-micropython.sh
 
 # The four bugs that the prover must find, and every tenth defence against an attack.
 test-mutants-sample:
