@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use espflash::command::Command;
 use espflash::connection::{Connection, ResetAfterOperation, ResetBeforeOperation};
-use espflash::flasher::Flasher;
+use espflash::flasher::{FlashSize, Flasher};
 use espflash::target::{Chip, XtalFrequency, efuse};
 use serialport::UsbPortInfo;
 
 use crate::board::{Board, Security};
 use crate::error::Error;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, SYNC_WAIT};
 use crate::line::{BASE_BAUD, Line as _, Pulse, SerialLine};
-use crate::loader::{Loader, ResetLines};
+use crate::loader::{BAUD_CHANGE, Loader, MAGIC, ResetLines};
 use crate::packet::Speaker;
 use crate::session::{ConnectOptions, Reset, State};
 
@@ -28,6 +28,8 @@ const SYNCS: u32 = 4;
 const ACCIDENTS: u32 = 2;
 /// A rate that nearly every adapter can, when it cannot the higher one.
 const MIDDLE_BAUD: u32 = 460_800;
+/// Chips whose ROM computes a baud rate from a crystal that it knows: C3, S3, C6 and H2.
+const FAST_ROMS: [u16; 4] = [5, 9, 13, 16];
 /// Until a port that cannot be opened is tried again.
 const REOPEN: Duration = Duration::from_millis(100);
 
@@ -58,6 +60,7 @@ pub(crate) fn connect(
         resets: 0,
         by_hand_since: None,
         raise_baud: true,
+        raise_early: true,
     };
     let mut accidents = 0;
     loop {
@@ -99,21 +102,21 @@ struct Attempt<'a> {
     /// Since when somebody has to press buttons.
     by_hand_since: Option<Instant>,
     raise_baud: bool,
+    /// Whether the stub is uploaded at the higher rate.
+    raise_early: bool,
 }
 
 impl Attempt<'_> {
     fn once(&mut self, on_state: &dyn Fn(State)) -> Result<Loader<SerialLine>, Error> {
         let line = self.open()?;
-        let (exchange, found) = self.find(line, on_state)?;
+        let (mut exchange, found) = self.find(line, on_state)?;
         if let Some(info) = found.info
             && info.security.secure_download
         {
             return locked(exchange, info, self);
         }
-        if exchange.baud() != BASE_BAUD {
-            // A stub of before, at its rate; espflash believes what it is told.
-            tracing::debug!(baud = exchange.baud(), "a stub is there already");
-        }
+        self.hurry_rom(&mut exchange, &found)?;
+        // espflash believes what it is told.
         let baud = exchange.baud();
         let path = exchange.line.name().to_string();
         let connection = self.connection(exchange.line, ResetBeforeOperation::NoReset, baud);
@@ -129,7 +132,9 @@ impl Attempt<'_> {
         }
         let patience = self.options.patience;
         let mut loader = Loader::new(exchange, chip, board, patience, self.lines);
-        self.hurry(&mut loader)?;
+        if baud < self.options.baud {
+            self.hurry(&mut loader)?;
+        }
         Ok(loader)
     }
 
@@ -261,6 +266,41 @@ impl Attempt<'_> {
             Err(other) => return Err(other),
         };
         Ok(Some(Found { speaker, info }))
+    }
+
+    /// As fast as both ends can, before the stub is uploaded: that is most of connecting.
+    fn hurry_rom(
+        &mut self,
+        exchange: &mut Exchange<SerialLine>,
+        found: &Found,
+    ) -> Result<(), Error> {
+        let id = found.info.and_then(|info| info.chip_id);
+        let known = id.is_some_and(|id| FAST_ROMS.contains(&id));
+        let before = exchange.baud();
+        if found.speaker == Speaker::Stub
+            || !known
+            || matches!(self.lines, ResetLines::UsbJtag { .. })
+            || !self.raise_early
+            || self.options.baud <= before
+        {
+            return Ok(());
+        }
+        let change = Command::ChangeBaudrate {
+            new_baud: self.options.baud,
+            // What a ROM is told.
+            prior_baud: 0,
+        };
+        // Once is enough: whatever goes wrong, the next time without.
+        self.raise_early = false;
+        match exchange.ask(&change, self.options.patience.answer) {
+            Ok(_) => {}
+            Err(Error::Refused { .. }) => return Ok(()),
+            Err(other) => return Err(other),
+        }
+        exchange.set_baud(self.options.baud)?;
+        sleep(BAUD_CHANGE);
+        exchange.ask(&Command::ReadReg { address: MAGIC }, SYNC_WAIT)?;
+        Ok(())
     }
 
     /// As fast as both ends can.
@@ -448,6 +488,13 @@ fn describe(flasher: &mut Flasher, info: Option<SecurityInfo>) -> Result<Board, 
     let chip = flasher.chip();
     let fail = |error| Failure::Error(error, None);
     let device = flasher.device_info().map_err(fail)?;
+    let flash_size = flash_size(flasher)?;
+    // Responses have no checksum, and a bit that the wire changed would become an address.
+    let again = flasher.device_info().map_err(fail)?;
+    let revision = chip.revision(flasher.connection()).map_err(fail)?;
+    if again != device || device.revision != Some(revision) || device.flash_size != flash_size {
+        return Err(Error::lost("it describes itself in two ways").into());
+    }
     let security = match info {
         Some(info) => {
             if info.chip_id.is_some_and(|id| id != chip.id()) {
@@ -474,6 +521,21 @@ fn describe(flasher: &mut Flasher, info: Option<SecurityInfo>) -> Result<Board, 
         features: device.features,
         security,
     })
+}
+
+/// What the flash says that it is. espflash takes what it does not know for 4 MB.
+fn flash_size(flasher: &mut Flasher) -> Result<FlashSize, Failure> {
+    let fail = |error| Failure::Error(error, None);
+    let size = flasher.flash_detect().map_err(fail)?;
+    let answer = flasher.chip().spi_registers().w0();
+    let id = flasher.connection().read_reg(answer).map_err(fail)?;
+    // Manufacturer, kind, and size as a power of two (JEDEC JEP106, JESD68).
+    let [manufacturer, _, power, _] = id.to_le_bytes();
+    match size {
+        _ if matches!(manufacturer, 0x00 | 0xFF) => Err(Error::NoFlash.into()),
+        Some(size) if FlashSize::from_detected(power).is_ok_and(|known| known == size) => Ok(size),
+        _ => Err(Error::UnknownFlash { id }.into()),
+    }
 }
 
 /// ESP32 has no command for it: the fuses of its technical reference manual.

@@ -74,6 +74,12 @@ pub enum Error {
     /// The flash itself does not answer the loader.
     #[error("the board's flash does not answer")]
     NoFlash,
+    /// The flash says that it is something that has no known size.
+    #[error("the board's flash has an id without a known size: {id:#08x}")]
+    UnknownFlash {
+        /// Its JEDEC id, manufacturer first.
+        id: u32,
+    },
     /// Reading back twice gives two answers.
     #[error("what was written at {offset:#x} cannot be verified")]
     VerifyFailed {
@@ -180,7 +186,9 @@ impl Error {
             Self::Unplugged { .. } => ErrorCode::Unplugged,
             Self::WrongBoard { .. } => ErrorCode::WrongBoard,
             Self::Secured { .. } => ErrorCode::Secured,
-            Self::FlashUnreadable { .. } | Self::NoFlash => ErrorCode::FlashUnreadable,
+            Self::FlashUnreadable { .. } | Self::NoFlash | Self::UnknownFlash { .. } => {
+                ErrorCode::FlashUnreadable
+            }
             Self::VerifyFailed { .. } => ErrorCode::VerifyFailed,
             Self::BadFlash { .. } => ErrorCode::BadFlash,
             Self::OutOfRange { .. } => ErrorCode::TooBig,

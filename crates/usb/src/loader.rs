@@ -32,7 +32,7 @@ const READ_AHEAD: u32 = 4 * READ_PACKET;
 /// How often something that can be repeated is tried.
 const TRIES: u32 = 3;
 /// A word of ROM that every loader lets read.
-const MAGIC: u32 = 0x4000_1000;
+pub(crate) const MAGIC: u32 = 0x4000_1000;
 /// How long a board may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
@@ -281,7 +281,7 @@ impl<L: Line> Loader<L> {
 /// How often a lost board is called.
 const SYNC_TRIES: u32 = 6;
 /// How long a board takes to change its rate.
-const BAUD_CHANGE: Duration = Duration::from_millis(10);
+pub(crate) const BAUD_CHANGE: Duration = Duration::from_millis(10);
 
 fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)

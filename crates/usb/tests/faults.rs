@@ -18,7 +18,7 @@ use play::{Case, Job, Outcome, play};
 /// How many are played at once: they mostly wait for answers that do not come.
 const AT_ONCE: usize = 48;
 /// Bytes of a response that are tried wrong: direction, command, value, and status or data.
-const CORRUPTED: [u32; 5] = [1, 2, 5, 9, 12];
+const CORRUPTED: [u32; 8] = [1, 2, 5, 6, 7, 8, 9, 12];
 
 /// All that can go wrong at a command.
 fn actions() -> Vec<Action> {
@@ -104,17 +104,32 @@ fn play_all(job: Job) -> Vec<String> {
 #[test]
 fn no_fault_makes_a_flash_hang_panic_or_lie() {
     let wrong = play_all(Job::Flash);
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]
 fn no_fault_makes_a_diagnosis_hang_panic_or_lie() {
     let wrong = play_all(Job::Diagnosis);
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]
-fn a_wrong_board_is_told_and_not_written_to() {
+fn another_chip_is_told_so_that_what_is_for_this_one_can_be_refused() {
+    assert_eq!(play::chip_of("chip_id=9"), Ok(9));
+}
+
+#[test]
+fn a_board_that_cannot_be_flashed_says_why() {
     for (state, expected) in play::states() {
         let outcome = play::play_state(state);
         assert_eq!(outcome, expected, "{state}");

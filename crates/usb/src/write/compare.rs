@@ -88,6 +88,15 @@ impl Apply<'_> {
         hopeless: &mut u32,
         found: &mut Vec<Differing>,
     ) -> Result<(), Error> {
+        if *hopeless >= HOPELESS && len > SECTOR {
+            // Where nothing was right so far, a sector tells as much as a region, and sooner.
+            let first = self.link.md5(offset, SECTOR)?;
+            let right = digest(bytes(segment, offset, SECTOR));
+            if first != right && first != digest(&[0xFF; SECTOR as usize]) {
+                add(found, offset, len, false);
+                return Ok(());
+            }
+        }
         let there = self.link.md5(offset, len)?;
         if there == digest(bytes(segment, offset, len)) {
             *hopeless = 0;

@@ -8,9 +8,7 @@ use airlift_flash::{Depth, Factory, Segment, diagnose};
 use airlift_rom_loader::{Action, Command, Config, Faults, Kind, Mode, RomLoader, Rule, Running};
 use airlift_usb::link::Flash;
 use airlift_usb::write::BackupTo;
-use airlift_usb::{
-    After, Board, Cancel, ConnectOptions, Error, Session, WriteOptions, apply,
-};
+use airlift_usb::{After, Board, Cancel, ConnectOptions, Error, Session, WriteOptions, apply};
 use airlift_wire::ErrorCode;
 
 /// Longer than this is a hang.
@@ -270,11 +268,24 @@ pub fn states() -> Vec<(&'static str, Outcome)> {
     vec![
         ("bad_sector=0x12000", Outcome::Refused(ErrorCode::BadFlash)),
         ("write_protected", Outcome::Refused(ErrorCode::BadFlash)),
-        ("flash_id=0xFFFFFF", Outcome::Refused(ErrorCode::FlashUnreadable)),
+        (
+            "flash_id=0xFFFFFF",
+            Outcome::Refused(ErrorCode::FlashUnreadable),
+        ),
         ("flash_id=0", Outcome::Refused(ErrorCode::FlashUnreadable)),
-        ("chip_id=9", Outcome::Refused(ErrorCode::LinkLost)),
+        (
+            "flash_id=0x0940C8",
+            Outcome::Refused(ErrorCode::FlashUnreadable),
+        ),
         ("chip_id=250", Outcome::Refused(ErrorCode::LinkLost)),
     ]
+}
+
+/// The chip that a session says, of a board that says another one than it is.
+pub fn chip_of(state: &str) -> Result<u16, Error> {
+    let mut faults = Faults::none();
+    faults.add(state).unwrap();
+    run(Job::Flash, &board(Job::Flash, faults)).map(|said| said.board.chip_id)
 }
 
 /// A flash of a board in this state.
