@@ -1,9 +1,13 @@
 """Makes a board a device: writes its product and keys, and installs boot.py and this
-client. Run once, over USB or from a release that the plain protocol brought.
+client. Over USB, once:
 
     from airlift import setup
     setup.provision("thermostat", "root.pub.pem")
-    setup.install()
+
+In main.py of the release that the plain protocol brings:
+
+    if setup.move("thermostat", "root.pub.pem", version="2.0.0"):
+        machine.reset()
 """
 
 import os
@@ -47,21 +51,48 @@ def provision(product, root, keys=(), name="", again=False):
     store.save()
 
 
-def install(boot="boot.py", target="/lib/airlift"):
+def move(product, root, keys=(), name="", version=None):
+    """From a release that the plain protocol brought: all of the above, unless it is done.
+    Whether it did something; restart the board then."""
+    if s.Store().state.trust is None:
+        provision(product, root, keys, name)
+    elif _same("boot.py", "/boot.py"):
+        return False
+    install(version=version)
+    from .slots import Slots
+
+    Slots().keep()  # the plain protocol knows no trial
+    return True
+
+
+def install(boot="boot.py", version=None, target="/lib/airlift"):
     """Copies this client to /lib, and boot.py to the top: what every slot falls back to.
-    boot.py comes last: until then nothing has changed for the board."""
+    `version` is written to the working directory, the folder of the running slot, if it has
+    none. boot.py comes last: until then nothing has changed for the board."""
     for folder in ("/lib", target):
         try:
             os.mkdir(folder)
         except OSError:
             pass
-    source = __file__.rsplit("/", 1)[0] if "/" in __file__ else "."
+    source = __file__.rsplit("/", 1)[0]
     if not source.startswith("/"):
         source = os.getcwd().rstrip("/") + "/" + source
     if source != target:
         for name in os.listdir(source):
             _copy(source + "/" + name, target + "/" + name)
+    if version and "VERSION" not in os.listdir():
+        with open("VERSION", "w") as file:
+            file.write(version + "\n")
     _copy(boot, "/boot.py")
+
+
+def _same(a, b):
+    try:
+        with open(a, "rb") as one:
+            with open(b, "rb") as other:
+                return one.read() == other.read()
+    except OSError:
+        return False
 
 
 def _copy(source, target):
