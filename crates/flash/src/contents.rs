@@ -228,10 +228,7 @@ fn from_nothing(
         let fill = |len: u32| segments(partition.offset, vec![0xFF; len as usize]);
         let label = partition.label();
         if partition.offset == layout.otadata.offset {
-            let bytes = factory.installed.map_or_else(
-                || factory::otadata(first),
-                |(slot, _)| factory::otadata(slot),
-            );
+            let bytes = factory::otadata(first);
             let title = format!("Let {} start", first.name());
             let why = "It says which slot the bootloader starts.";
             steps.push(step(label, &title, why, segments(partition.offset, bytes)?));

@@ -109,6 +109,11 @@ impl<'a, D: BlockDevice> FileSystem<'a, D> {
         self.raw.device()
     }
 
+    /// The device underneath. What littlefs wrote to it has to stay as it is.
+    pub fn device_mut(&mut self) -> &mut D {
+        self.raw.device_mut()
+    }
+
     /// What `path` names; `/` is the root folder.
     ///
     /// # Errors

@@ -199,6 +199,10 @@ impl<'a, D: BlockDevice> Raw<'a, D> {
         &self.device
     }
 
+    pub(crate) fn device_mut(&mut self) -> &mut D {
+        &mut self.device
+    }
+
     pub(crate) fn into_device(self) -> D {
         self.device
     }

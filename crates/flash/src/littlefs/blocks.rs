@@ -13,8 +13,8 @@ const PIECES: usize = BLOCK / PIECE;
 /// Reads, of at most 128 bytes each, after which looking leads in circles: to list a folder with a
 /// thousand files takes 40 thousand.
 pub(super) const LOOKING: u32 = 1 << 22;
-/// The same for putting files in place: to write a thousand into a folder takes 40 million.
-pub(super) const WRITING: u32 = 1 << 28;
+/// The same for what goes through all files: to write a thousand into one folder takes 40 million.
+pub(super) const WORKING: u32 = 1 << 28;
 
 /// The blocks of a partition: of flash that is only read, or of none. What is written stays here.
 pub struct Blocks<'f> {
@@ -99,8 +99,23 @@ impl<'f> Blocks<'f> {
         self.segments(base, changed.map(|(n, _)| *n))
     }
 
-    /// These blocks, ascending, as they are here; one that was never read or written is erased.
-    pub(super) fn segments(
+    /// These blocks, ascending, as they are in flash and were changed here.
+    pub(super) fn copy(
+        &mut self,
+        base: u32,
+        numbers: impl IntoIterator<Item = u32> + Clone,
+    ) -> Result<Vec<Segment>, Error> {
+        for n in numbers.clone() {
+            let known = self.whole(n).is_ok();
+            if !known {
+                return Err(self.cause(airlift_littlefs::Error::Io));
+            }
+        }
+        self.segments(base, numbers)
+    }
+
+    /// These blocks, of which all is known.
+    fn segments(
         &self,
         base: u32,
         numbers: impl IntoIterator<Item = u32>,
@@ -108,10 +123,12 @@ impl<'f> Blocks<'f> {
         let mut runs: Vec<(u32, Vec<u8>)> = Vec::new();
         for n in numbers {
             let offset = base.saturating_add(n.saturating_mul(BLOCK_SIZE));
-            let bytes = self.blocks.get(&n).map_or(&[0xFF; BLOCK], |b| &*b.bytes);
+            let Some(Block { bytes, .. }) = self.blocks.get(&n) else {
+                continue;
+            };
             match runs.last_mut() {
                 Some((start, run)) if *start as usize + run.len() == offset as usize => {
-                    run.extend_from_slice(bytes);
+                    run.extend_from_slice(&bytes[..]);
                 }
                 _ => runs.push((offset, bytes.to_vec())),
             }
@@ -141,7 +158,7 @@ impl<'f> Blocks<'f> {
         let Some((flash, offset)) = &mut self.flash else {
             return Ok(block);
         };
-        let start = *offset + n * BLOCK_SIZE;
+        let start = offset.saturating_add(n * BLOCK_SIZE);
         let pieces = range.start / PIECE..range.end.div_ceil(PIECE).min(PIECES);
         // Unknown pieces that are neighbours in one go.
         let mut at = pieces.start;
@@ -151,7 +168,8 @@ impl<'f> Blocks<'f> {
             let end = (first..pieces.end).find(known).unwrap_or(pieces.end);
             if first < end {
                 let bytes = &mut block.bytes[first * PIECE..end * PIECE];
-                if let Err(error) = flash.read(start + (first * PIECE) as u32, bytes) {
+                if let Err(error) = flash.read(start.saturating_add((first * PIECE) as u32), bytes)
+                {
                     self.failure.set(Some(error));
                     return Err(IoError::Device);
                 }

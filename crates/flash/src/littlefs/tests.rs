@@ -156,6 +156,21 @@ fn a_slot_is_replaced_and_the_rest_stays() {
 }
 
 #[test]
+fn a_file_system_is_copied_from_where_it_is() {
+    let from = flash(DiskVersion::V2_0);
+    let segments = on(&from, |tree| tree.in_use(BASE)).unwrap();
+    let mut to = vec![0; from.len()];
+    for segment in &segments {
+        let at = segment.offset() as usize;
+        to[at..][..segment.bytes().len()].copy_from_slice(segment.bytes());
+    }
+    let both = [&from, &to].map(|flash| on(flash, |tree| tree.digest(SlotId::Ota0)).unwrap());
+    assert_eq!(both[0], both[1]);
+    let content = on(&to, |tree| tree.read("user/settings.json")).unwrap();
+    assert_eq!(content, b"{\"a\": 1}");
+}
+
+#[test]
 fn little_is_read_to_see_what_is_there() {
     let read = Rc::new(Cell::new(0));
     let mut flash = Counted {

@@ -1,6 +1,6 @@
 //! The files and folders of a board.
 
-use super::blocks::{LOOKING, WRITING};
+use super::blocks::{LOOKING, WORKING};
 use super::{Blocks, DiskVersion, MAX_ENTRIES, Storage};
 use crate::{Error, Segment};
 use airlift_littlefs::updater::{AtOnce, UpdaterFiles};
@@ -113,8 +113,9 @@ impl<'s, 'f> FileTree<'s, 'f> {
         if used.last().is_some_and(|last| *last >= count) {
             return Err(Error::Files(FsError::Corrupt));
         }
-        let blocks = self.device()?;
-        blocks.segments(base, used)
+        let fs = self.files.file_system();
+        let fs = fs.ok_or(Error::Files(FsError::Io))?;
+        fs.device_mut().copy(base, used.iter().copied())
     }
 
     /// The blocks that were changed, for a partition at `base`.
@@ -131,9 +132,14 @@ impl<'s, 'f> FileTree<'s, 'f> {
     /// [`Error::Files`] for a folder that is not there, for damage, for more than [`MAX_ENTRIES`]
     /// entries; [`Error::Read`].
     pub fn list(&mut self, folder: &str) -> Result<Vec<Entry>, Error> {
+        self.begin(LOOKING)?;
+        self.children(folder)
+    }
+
+    fn children(&mut self, folder: &str) -> Result<Vec<Entry>, Error> {
         let mut entries = Vec::new();
         let parent = folder.trim_matches('/');
-        self.run(|fs| {
+        self.go_on(|fs| {
             fs.visit_children(folder, |name, metadata| {
                 if entries.len() >= MAX_ENTRIES {
                     return Err(FsError::TooLarge);
@@ -160,8 +166,13 @@ impl<'s, 'f> FileTree<'s, 'f> {
     /// # Errors
     /// Those of [`FileTree::list`]; of a folder that contains itself, [`Error::Files`].
     pub fn walk(&mut self, folder: &str) -> Result<Vec<Entry>, Error> {
+        self.begin(LOOKING)?;
+        self.descendants(folder)
+    }
+
+    fn descendants(&mut self, folder: &str) -> Result<Vec<Entry>, Error> {
         let mut all = Vec::new();
-        let mut left = self.list(folder)?;
+        let mut left = self.children(folder)?;
         left.reverse();
         while let Some(entry) = left.pop() {
             let too_deep = entry.path.split('/').count() > MAX_DEPTH;
@@ -169,7 +180,7 @@ impl<'s, 'f> FileTree<'s, 'f> {
                 return Err(Error::Files(FsError::TooLarge));
             }
             if entry.is_folder {
-                let mut inside = self.list(&entry.path)?;
+                let mut inside = self.children(&entry.path)?;
                 inside.reverse();
                 left.append(&mut inside);
             }
@@ -184,13 +195,18 @@ impl<'s, 'f> FileTree<'s, 'f> {
     /// [`Error::Files`] for a file that is not there or claims to be larger than its partition;
     /// [`Error::Read`].
     pub fn read(&mut self, path: &str) -> Result<Vec<u8>, Error> {
+        self.begin(LOOKING)?;
+        self.content(path)
+    }
+
+    fn content(&mut self, path: &str) -> Result<Vec<u8>, Error> {
         let most = self.device()?.size();
-        let size = self.run(|fs| fs.stat(path))?.size;
+        let size = self.go_on(|fs| fs.stat(path))?.size;
         if size > most {
             return Err(Error::Files(FsError::Corrupt));
         }
         let mut content = vec![0; size as usize];
-        let n = self.run(|fs| fs.read_at(path, 0, &mut content))?;
+        let n = self.go_on(|fs| fs.read_at(path, 0, &mut content))?;
         if n < content.len() {
             return Err(Error::Files(FsError::Corrupt));
         }
@@ -209,8 +225,9 @@ impl<'s, 'f> FileTree<'s, 'f> {
         self.run(|fs| {
             fs.create(path)?;
             let appended = fs.append(content);
+            let closed = fs.close();
             // What went wrong first is what matters.
-            appended.and(fs.close())
+            appended.and(closed)
         })
     }
 
@@ -251,12 +268,13 @@ impl<'s, 'f> FileTree<'s, 'f> {
     /// [`Error::Read`].
     pub fn digest(&mut self, slot: SlotId) -> Result<Digest, Error> {
         let root = slot.name();
-        let is_there = self.run(|fs| match fs.stat(root) {
+        self.begin(WORKING)?;
+        let is_there = self.go_on(|fs| match fs.stat(root) {
             Err(FsError::NoEntry) => Ok(false),
             other => other.map(|_| true),
         })?;
         let mut entries = match is_there {
-            true => self.walk(root)?,
+            true => self.descendants(root)?,
             false => Vec::new(),
         };
         for entry in &mut entries {
@@ -288,7 +306,7 @@ impl<'s, 'f> FileTree<'s, 'f> {
             let header = tar::header(&header).map_err(|e| Error::Update(e.into()))?;
             hasher.update(&header);
             if !entry.is_folder {
-                let content = self.read(&format!("{root}/{}", entry.path))?;
+                let content = self.content(&format!("{root}/{}", entry.path))?;
                 let content = content.get(..entry.size as usize);
                 hasher.update(content.ok_or(Error::Files(FsError::Corrupt))?);
                 hasher.update(&[0; BLOCK][..tar::padding(entry.size)]);
@@ -309,14 +327,14 @@ impl<'s, 'f> FileTree<'s, 'f> {
         tar: Option<&[u8]>,
         version: &str,
     ) -> Result<(), Error> {
+        self.begin(WORKING)?;
         if tar.is_some() {
             // At once, where the updater would look for what a cut left, and go through all of it.
-            self.run(|fs| match fs.remove_tree(slot.name()) {
+            self.go_on(|fs| match fs.remove_tree(slot.name()) {
                 Err(FsError::NoEntry) => Ok(()),
                 other => other,
             })?;
         }
-        self.device()?.begin(WRITING);
         let unpacked = block_on(unpack(&mut self.files, slot, tar, version));
         unpacked.map_err(|failure| self.cause(failure))
     }
@@ -327,13 +345,27 @@ impl<'s, 'f> FileTree<'s, 'f> {
         Ok(fs.device())
     }
 
+    /// What comes now takes at most so many reads of the device.
+    fn begin(&mut self, reads: u32) -> Result<(), Error> {
+        self.device()?.begin(reads);
+        Ok(())
+    }
+
     fn run<T>(
+        &mut self,
+        operation: impl FnOnce(&mut FileSystem<'s, Blocks<'f>>) -> Result<T, FsError>,
+    ) -> Result<T, Error> {
+        self.begin(LOOKING)?;
+        self.go_on(operation)
+    }
+
+    /// An operation that is part of what has begun.
+    fn go_on<T>(
         &mut self,
         operation: impl FnOnce(&mut FileSystem<'s, Blocks<'f>>) -> Result<T, FsError>,
     ) -> Result<T, Error> {
         let fs = self.files.file_system();
         let fs = fs.ok_or(Error::Files(FsError::Io))?;
-        fs.device().begin(LOOKING);
         operation(fs).map_err(|error| fs.device().cause(error))
     }
 

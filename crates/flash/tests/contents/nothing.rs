@@ -75,6 +75,24 @@ fn what_an_older_file_system_left_is_not_taken_for_newer() {
     }
 }
 
+/// A bootloader that finds the selected app damaged tries the other slots.
+#[test]
+fn an_app_that_was_in_another_slot_cannot_start_any_more() {
+    let contents = of_release(&release("1.0.0", 3), &target(4), &setup()).unwrap();
+    let mut flash = board_with_a_past(4 * MIB, true);
+    let slots = {
+        let table = Table::parse(&flash[0x8000..], 4 * MIB).unwrap();
+        ["ota_0", "ota_1"].map(|label| table.labelled(label).unwrap().offset as usize)
+    };
+    let is_image = |flash: &[u8], at: usize| flash[at] == airlift_wire::image::MAGIC;
+    assert!(
+        slots.iter().any(|at| is_image(&flash, *at)),
+        "there was one"
+    );
+    write(&mut flash, &contents);
+    assert!(slots.iter().all(|at| !is_image(&flash, *at)));
+}
+
 #[test]
 fn a_board_from_nothing_takes_an_update() {
     let contents = of_release(&release("1.0.0", 3), &target(4), &setup()).unwrap();
