@@ -6,6 +6,7 @@ What a device runs is asked of the device itself, over plain HTTP, past the app.
 import unittest
 
 from harness import FIXTURES, T, css, get_json
+from webdriver import ESCAPE
 
 APP, CLI = None, None
 DESK = None

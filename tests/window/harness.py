@@ -95,6 +95,8 @@ class Desk:
         self.running = []
         self.session = None
         self.starts = 0
+        # What the next window sees of its environment besides.
+        self.variables = {}
         try:
             self._display(size)
         except BaseException:
@@ -142,6 +144,9 @@ class Desk:
             "WEBKIT_DISABLE_COMPOSITING_MODE": "1",
             "TAURI_AUTOMATION": "true",
             "TAURI_WEBVIEW_AUTOMATION": "true",
+            # Boards that are plugged into this machine are none of the tests' business.
+            "AIRLIFT_USB_PORTS": "",
+            **self.variables,
         }
 
     def open(self, home, args=()):

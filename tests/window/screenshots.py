@@ -1,7 +1,7 @@
-"""Pictures of the real window in every state: screenshots.py APP CLI OUTDIR
+"""Pictures of the real window in every state: screenshots.py APP CLI OUTDIR [devices] [usb]
 
 Six devices of the command line, one key, releases made of the images and files under
-tests/fixtures. Every state is shown light and dark, large and small: OUTDIR/STATE-THEME-SIZE.png.
+tests/fixtures, and boards on pseudo-terminals. Every state is shown light and dark, large and small: OUTDIR/STATE-THEME-SIZE.png.
 """
 
 import shutil
@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from board import Board
 from harness import FIXTURES, Desk, css
 from webdriver import ESCAPE
 
@@ -29,6 +30,7 @@ class Album:
         self.key = self.home / "keys" / "workshop.pem"
         self.simulation = None
         self.window = None
+        self.boards = {}
 
     # What there is.
 
@@ -152,8 +154,8 @@ class Album:
         self.look("light", SIZES[0])
         print(state, flush=True)
 
-    def all(self):
-        """The whole album, in the order in which somebody would see it."""
+    def devices_album(self):
+        """Updates over the network, in the order in which somebody would see it."""
         self.window = self.desk.open(self.home)
         self.take("first-start")
 
@@ -242,18 +244,167 @@ class Album:
         self.show("Settings")
         self.take("settings")
 
+    # Boards on USB.
+
+    def plug(self, name, *options):
+        """A board on a port of that name."""
+        folder = self.desk.dir / "dev"
+        folder.mkdir(exist_ok=True)
+        number = len(self.boards) + 1
+        mac = ("--mac", f"7c:df:a1:0e:15:b{number}")
+        program = self.desk.cli.with_name("airlift-rom-loader")
+        self.boards[name] = Board(self.desk, program, folder, name, *mac, *options)
+        return self.boards[name]
+
+    def port(self, name):
+        """Shows a board's port."""
+        self.find("usbPort", f'[data-port="{self.boards[name].port}"]').click()
+
+    def connect(self, name):
+        """Connects a board and waits for a full look."""
+        self.port(name)
+        self.find("usbConnect").click()
+        self.find("usbDiagnosis", '[data-complete="true"]', 60)
+        self.window.wait(lambda: not self.window.all(css("usbPort", '[data-activity="diagnosing"]')), "its end", 60)
+
+    def flash(self, name):
+        """Plans what the sheet offers."""
+        self.find("usbFlash").click()
+        self.find("flashSubmit").click()
+        self.find("usbPlan", '[data-kind="flash"]', 60)
+
+    def carry_out(self):
+        """The one button, to the end."""
+        self.find("usbCarryOut").click()
+        self.find("usbJobEnd", '[data-end="done"]', 180)
+
+    def usb_album(self):
+        """A bench of boards."""
+        self.home = self.desk.dir / "usb-home"
+        self.key = self.home / "keys" / "workshop.pem"
+        self.boards = {}
+        self.window = self.desk.open(self.home)
+        self.show("Usb")
+        self.take("usb-empty")
+        self.desk.close()
+
+        self.key.parent.mkdir(exist_ok=True)
+        self.airlift("key", "new", self.key)
+        self.airlift("key", "trust", self.key.with_suffix(".pub.pem"))
+        release = self.pack("1.1.0", 2)
+        shed = self.plug("ttyS1")
+        self.plug("ttyS2", "--mode", "application")
+        self.plug("ttyS3", "--secure-boot", "--flash-encryption")
+        self.plug("ttyS4", "--timing")
+        ports = [str(board.port) for board in self.boards.values()]
+        self.desk.variables = {"AIRLIFT_USB_PORTS": ":".join(ports)}
+        self.window = self.desk.open(self.home)
+        self.drop(release)
+        self.clear_notices()
+        self.show("Usb")
+        self.find("usbPort")
+        self.take("usb-ports")
+
+        self.connect("ttyS1")
+        self.take("usb-blank")
+        self.find("usbFlash").click()
+        self.find("flashName").type("shed")
+        self.take("usb-flash")
+        self.find("flashSubmit").click()
+        self.find("usbPlan", '[data-kind="flash"]', 60)
+        self.take("usb-flash-plan")
+        self.carry_out()
+        self.take("usb-flashed")
+
+        at, size = shed.partition("otadata")
+        shed.end()
+        shed.damage(at, bytes(size))
+        shed.start("--mac", "7c:df:a1:0e:15:b1")
+        self.connect("ttyS1")
+        self.find("usbPlan", '[data-kind="repair"]', 60)
+        self.take("usb-dead", sizes=(README, *SIZES))
+        self.carry_out()
+        self.take("usb-repaired")
+
+        self.find("usbLogOpen").click()
+        self.find("usbLogStop").click()
+        self.find("usbPort", '[data-activity="monitoring"]')
+        shed.order("reset")
+        for line in (
+            "I (271) airlift: fieldlog 1.1.0, ota_0 runs after power_on: Confirmed",
+            "W (1840) wifi: weak signal, -81 dBm",
+            "E (4012) sensor: no answer on i2c 0x44",
+            "Guru Meditation Error: Core  0 panic'ed (Load access fault). Exception was unhandled.",
+            "MEPC    : 0x4200a1c2  RA      : 0x4200a1b0  SP      : 0x3fc91e20",
+        ):
+            shed.order(f"print {line}")
+        shed.order("reset")
+        time.sleep(1)
+        self.take("usb-log")
+        self.find("usbLogStop").click()
+        self.find("usbLogOpen").click()
+
+        self.port("ttyS2")
+        self.find("usbConnect").click()
+        self.find("usbHoldBoot", seconds=30)
+        self.take("usb-hold-boot")
+        self.find("usbConnectCancel").click()
+
+        self.port("ttyS3")
+        self.find("usbConnect").click()
+        self.find("usbRefused", seconds=60)
+        self.take("usb-secured")
+
+        self.connect("ttyS4")
+        self.flash("ttyS4")
+        self.find("usbCarryOut").click()
+        self.find("usbJob", '[data-phase="write"]', 60)
+        time.sleep(2)
+        self.take("usb-writing", moving=True)
+        self.boards["ttyS4"].order("unplug")
+        self.find("usbUnplugged")
+        self.take("usb-unplugged", moving=True)
+        self.boards["ttyS4"].order("plug")
+        self.find("usbJobEnd", '[data-end="done"]', 240)
+
+        self.boards["ttyS2"].order("download")
+        self.boards["ttyS4"].order("download")
+        for name in ("ttyS2", "ttyS4"):
+            path = self.boards[name].port
+            self.window.run(
+                "document.querySelector(`[data-testid=usb-port][data-port='${arguments[0]}']`)"
+                ".parentElement.querySelector('input').click()",
+                str(path),
+            )
+        self.find("usbFlash").click()
+        self.find("flashSubmit").click()
+        self.find("usbManyGo", seconds=120)
+        self.take("usb-many")
+        self.find("usbRecords").click()
+        self.find("usbRecord")
+        self.take("usb-records")
+        self.window.keys(ESCAPE)
+
+    def end(self):
+        """Ends the boards."""
+        for board in self.boards.values():
+            board.end()
+
 
 def main():
     """Makes the pictures."""
-    app, cli, out = (Path(each).resolve() for each in sys.argv[1:])
+    app, cli, out = (Path(each).resolve() for each in sys.argv[1:4])
+    wanted = sys.argv[4:] or ["devices", "usb"]
     out.mkdir(parents=True, exist_ok=True)
     desk = Desk(app, cli)
     album = Album(desk, out)
     done = False
     try:
-        album.all()
+        for each in wanted:
+            getattr(album, f"{each}_album")()
         done = True
     finally:
+        album.end()
         if not done:
             desk.picture(out / "where-it-stopped.png")
             print(f"Logs: {desk.dir}", file=sys.stderr)

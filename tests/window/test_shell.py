@@ -35,7 +35,7 @@ class FirstStart(WindowTest):
             document.addEventListener('securitypolicyviolation', (event) =>
                 window.violations.push(`${event.effectiveDirective} ${event.blockedURI}`));"""
         )
-        for view in ("Releases", "History", "Settings", "Devices"):
+        for view in ("Releases", "Usb", "History", "Settings", "Devices"):
             self.show(view)
             self.window.run("return new Promise(requestAnimationFrame)")
         self.assertEqual(self.window.run("return window.violations"), [])
@@ -111,7 +111,8 @@ class Keyboard(WindowTest):
         return self.window.run("return document.activeElement?.dataset.testid ?? null")
 
     def test_views_have_numbers_and_the_search_has_a_key(self):
-        for number, view in ((2, "Releases"), (3, "History"), (4, "Settings"), (1, "Devices")):
+        views = ((2, "Releases"), (3, "Usb"), (4, "History"), (5, "Settings"), (1, "Devices"))
+        for number, view in views:
             self.window.keys((CONTROL, str(number)))
             self.find(f"nav{view}", '[aria-current="page"]')
         self.window.keys((CONTROL, "k"))

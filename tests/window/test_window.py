@@ -15,9 +15,10 @@ import test_keys
 import test_releases
 import test_shell
 import test_updates
+import test_usb
 from harness import Desk
 
-MODULES = (test_shell, test_updates, test_releases, test_keys)
+MODULES = (test_shell, test_updates, test_releases, test_keys, test_usb)
 
 
 class Sentences(unittest.TextTestResult):
