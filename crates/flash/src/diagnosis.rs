@@ -14,13 +14,14 @@
 //! | `slot` | the app partitions |
 //! | `files` | the file system |
 //! | `boot` | which slot ESP-IDF's bootloader starts, and what the boot guard then does |
-//! | `regions`, `words` | all of it as a map of the flash, and in sentences |
+//! | `findings`, `regions`, `words` | what is wrong, the map of the flash, the sentences |
 
 pub(crate) mod boot;
 mod bootloader;
 pub(crate) mod facts;
 pub(crate) mod files;
 mod finding;
+pub(crate) mod findings;
 mod image;
 mod reader;
 mod regions;
@@ -247,8 +248,9 @@ pub fn diagnose(
     };
     let mut reader = Reader::new(flash, limit, on_progress);
     let facts = Facts::collect(&mut reader, known, depth)?;
+    reader.end();
     let bytes_read = reader.bytes_read();
-    let findings = words::findings(&facts);
+    let findings = findings::all(&facts);
     let state = facts.state();
     let trust = state.and_then(|state| state.trust);
     let trusts = trust.iter().flat_map(|trust| {

@@ -6,8 +6,11 @@
 
 mod cache;
 mod differ;
+mod everything;
+mod fail;
 mod files;
 mod make;
+mod steps;
 mod target;
 
 use crate::diagnosis::{Depth, Diagnosis, Known, diagnose};

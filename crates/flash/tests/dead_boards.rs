@@ -5,6 +5,8 @@
 mod boards;
 #[path = "dead_boards/cases.rs"]
 mod cases;
+#[path = "dead_boards/damage.rs"]
+mod damage;
 #[path = "dead_boards/documentation.rs"]
 mod documentation;
 #[path = "dead_boards/repair.rs"]

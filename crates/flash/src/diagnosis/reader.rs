@@ -46,15 +46,21 @@ impl<'f> Reader<'f> {
         self.left.is_none_or(|left| len <= left)
     }
 
-    /// So many bytes more will be looked at.
+    /// So many bytes more will be looked at next.
     pub fn expect(&mut self, len: u32) {
-        self.total = self.total.saturating_add(len);
-        (self.on_progress)(self.done.min(self.total), self.total);
+        self.total = self.total.max(self.done.saturating_add(len));
+        (self.on_progress)(self.done, self.total);
     }
 
     fn looked_at(&mut self, len: u32) {
         self.done = self.done.saturating_add(len);
-        (self.on_progress)(self.done, self.total.max(self.done));
+        self.expect(0);
+    }
+
+    /// Nothing more will be looked at.
+    pub fn end(&mut self) {
+        self.done = self.total;
+        self.expect(0);
     }
 
     /// Fills `out` from `offset` on.
@@ -79,6 +85,7 @@ impl<'f> Reader<'f> {
 
     /// The MD5 of a range, which the chip computes.
     pub fn md5(&mut self, offset: u32, len: u32) -> Result<[u8; 16], ReadError> {
+        self.expect(len);
         let md5 = self.flash.md5(offset, len)?;
         self.looked_at(len);
         Ok(md5)

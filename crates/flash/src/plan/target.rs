@@ -2,9 +2,10 @@
 
 use crate::diagnosis::Known;
 use crate::diagnosis::facts::Facts;
+use crate::diagnosis::findings::is_unfinished;
 use crate::diagnosis::slot::{Image, Slot};
 use crate::diagnosis::store::{Stored, keys_of};
-use crate::diagnosis::words::{self, is_unfinished};
+use crate::diagnosis::words;
 use airlift_release::{PartKind, PartState, Release};
 use airlift_updater::SlotId;
 use airlift_updater::store::SlotRelease;

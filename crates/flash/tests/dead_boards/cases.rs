@@ -69,7 +69,7 @@ fn slot(flash: &[u8], label: &str) -> u32 {
     place(flash, label).0
 }
 
-fn with(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+fn with(change: impl FnOnce(&mut [u8])) -> Vec<u8> {
     let mut flash = used();
     change(&mut flash);
     flash
@@ -106,7 +106,7 @@ fn flip(flash: &mut [u8], at: u32) {
     flash[at as usize] ^= 1;
 }
 
-fn flip_in_ota_1(flash: &mut Vec<u8>) {
+fn flip_in_ota_1(flash: &mut [u8]) {
     let at = slot(flash, "ota_1");
     flip(flash, at + 0x1_2345);
 }
@@ -691,7 +691,7 @@ fn cut_in_trial(flash: Vec<u8>, behaviour: Behaviour) -> Vec<u8> {
 }
 
 /// The list of the blocks of a file leads out of the file system.
-fn damage_a_file(flash: &mut Vec<u8>) {
+fn damage_a_file(flash: &mut [u8]) {
     let content: Vec<u8> = (0..12_000u32).map(|n| (n / 4096) as u8 ^ n as u8).collect();
     change_files(flash, |tree| tree.write("big.bin", &content).unwrap());
     let (offset, size) = place(flash, "vfs");
