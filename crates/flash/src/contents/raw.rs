@@ -33,11 +33,6 @@ impl Part {
     fn end(&self) -> u64 {
         u64::from(self.offset) + self.bytes.len() as u64
     }
-
-    /// Where its last sector ends.
-    fn sectors_end(&self) -> u64 {
-        self.end().next_multiple_of(SECTOR_SIZE as u64)
-    }
 }
 
 /// A merged image, as it is: bootloader, partition table and apps from offset 0 on. With `keep_nvs`
@@ -108,7 +103,8 @@ pub fn of_parts(mut parts: Vec<Part>, target: &Target, keep_nvs: bool) -> Result
         split(part, &regions, keep_nvs, &mut steps)?;
     }
     let table_end = table.iter().flat_map(|t| t.iter()).map(|p| p.end()).max();
-    let end = parts.last().map_or(0, Part::sectors_end);
+    let end = parts.last().map_or(0, Part::end);
+    let end = end.next_multiple_of(SECTOR_SIZE as u64);
     let end = u32::try_from(end).unwrap_or(u32::MAX);
     let what = what(&parts);
     Ok(Contents {
@@ -193,9 +189,10 @@ fn check_places(parts: &[Part], flash_size: u32) -> Result<(), Error> {
             error,
         })?;
     }
+    // Offsets are starts of sectors, so no sector is of two parts either.
     for pair in parts.windows(2) {
         if let [first, second] = pair
-            && first.sectors_end() > u64::from(second.offset)
+            && first.end() > u64::from(second.offset)
         {
             return Err(Error::Overlap {
                 first: printable(&first.name),
