@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::time::Duration;
 
 use airlift_flash::{ReadFlash, Segment};
 use airlift_usb::Board;
@@ -46,6 +47,8 @@ pub(crate) trait Watching: Send + Sync {}
 pub(crate) struct Connect {
     pub(crate) path: String,
     pub(crate) cancel: CancellationToken,
+    /// How long somebody may take to hold BOOT and press RESET; without, as long as it takes.
+    pub(crate) patience: Option<Duration>,
     /// Called when nothing resets the board and somebody has to hold BOOT.
     pub(crate) on_waiting: Box<dyn Fn() + Send>,
     /// Called when the board is gone while nothing is asked of it.

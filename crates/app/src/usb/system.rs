@@ -51,6 +51,7 @@ impl Boards for SystemBoards {
             let cancel = Bridged::new(&how.cancel);
             let mut options = ConnectOptions::for_port(&port);
             options.cancel = cancel.cancel.clone();
+            options.wait_for_boot = how.patience;
             let on_state = move |state| match state {
                 State::WaitingForBoot => (how.on_waiting)(),
                 State::Lost(error) => (how.on_lost)(error.into()),

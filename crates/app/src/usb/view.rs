@@ -1,8 +1,10 @@
 //! What fronts see of diagnoses and plans.
 
 use airlift_flash::diagnosis as found;
+use airlift_flash::plan::Blocked;
 use airlift_flash::{Plan, Segment};
 use airlift_usb::Board;
+use airlift_wire::ErrorCode;
 
 use crate::Error;
 use crate::dto::{
@@ -126,10 +128,7 @@ pub(crate) fn repair(plan: &Plan, vendor: Option<u16>) -> FlashPlan {
         seconds: seconds(plan.bytes(), vendor),
         afterwards: plan.afterwards.clone(),
         losses: plan.losses.clone(),
-        blocked: plan
-            .blocked
-            .as_ref()
-            .map(|blocked| info(blocked.code, &blocked.sentence)),
+        blocked: plan.blocked.as_ref().map(blocked),
         others: plan
             .others
             .iter()
@@ -140,6 +139,16 @@ pub(crate) fn repair(plan: &Plan, vendor: Option<u16>) -> FlashPlan {
             })
             .collect(),
     }
+}
+
+fn blocked(blocked: &Blocked) -> ErrorInfo {
+    let mut info = info(blocked.code, &blocked.sentence);
+    if blocked.code == ErrorCode::NoTrust {
+        // A repair chooses neither; the one who flashes does.
+        info.help =
+            "Flash the board: airlift usb flash RELEASE, or Flash in the window.".to_owned();
+    }
+    info
 }
 
 /// A board as fronts see it.

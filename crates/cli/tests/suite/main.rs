@@ -15,3 +15,5 @@ mod serving;
 mod support;
 mod updating;
 mod usage;
+#[cfg(unix)]
+mod usb;

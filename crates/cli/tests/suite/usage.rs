@@ -45,6 +45,18 @@ fn every_command_of_the_contract_is_there() {
         "devices",
         "update",
         "serve",
+        "usb list",
+        "usb info",
+        "usb diagnose",
+        "usb flash",
+        "usb repair",
+        "usb backups",
+        "usb restore",
+        "usb monitor",
+        "usb wifi",
+        "usb reset",
+        "usb records",
+        "usb rule",
         "history",
         "demo",
     ] {
@@ -64,6 +76,10 @@ fn arguments_that_make_no_sense_are_exit_2() {
         "simulate --dir d --count 0 --trust k.pub.pem",
         "simulate --dir d --trust k.pub.pem --app a.bin --installed r.airlift",
         "serve r.airlift --bind everywhere",
+        "usb flash",
+        "usb flash 0x=app.bin",
+        "usb flash r.airlift --wifi home",
+        "usb repair --how somehow",
     ] {
         let run = desk.run(line);
         assert_eq!((run.code, run.out.as_str()), (2, ""), "{line}: {run:?}");

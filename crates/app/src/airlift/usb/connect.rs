@@ -118,6 +118,7 @@ impl Shared {
         let connecting = self.usb.boards.connect(Connect {
             path: port.path.clone(),
             cancel: cancel.clone(),
+            patience: self.patience,
             on_waiting: Box::new(move || {
                 usb.edit(|table| table.set_activity(&path, A::WaitingForBoot));
             }),

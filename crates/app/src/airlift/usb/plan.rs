@@ -92,6 +92,7 @@ impl Airlift {
             let contents = blocking(move || contents_for(&kept, &target, &request)).await?;
             let chip = board.chip_id;
             let known = blocking(move || shared.known_for(chip)).await?;
+            self.shared.releases_told_if_changed();
             let (after, contents) = blocking({
                 let board = board.clone();
                 move || Ok((after(&contents, &board, &known.borrow())?, contents))
@@ -297,7 +298,11 @@ fn contents_for(shared: &Shared, board: &Board, request: &FlashRequest) -> Resul
             match FileKind::of(&bytes) {
                 FileKind::Release => {
                     let release = UnverifiedRelease::read_file(path)?;
-                    of_release(&release.verify(&shared.keys.trusted()?)?)
+                    let release = release.verify(&shared.keys.trusted()?)?;
+                    let contents = of_release(&release)?;
+                    // With it here, the board can be mended later.
+                    shared.library.add(&release)?;
+                    Ok(contents)
                 }
                 FileKind::MergedImage => {
                     only_raw(request, own_bootloader.as_ref())?;
