@@ -25,7 +25,6 @@ BIN = Path(os.environ.get("AIRLIFT_TEST_BIN", ROOT / ".venv" / "bin"))
 CLI = Path(os.environ.get("AIRLIFT_TEST_CLI", ROOT / "target" / "debug" / "airlift"))
 HEAP = os.environ.get("AIRLIFT_TEST_HEAP", "100wk")
 
-KIB = 1024
 SLOT = 0x60000
 FLASH_SIZE = 0x140000
 OTADATA, OTA_0, OTA_1, VFS = 0xD000, 0x10000, 0x70000, 0xD0000
@@ -57,8 +56,9 @@ def app_image(size, seed=0, chip=CHIP):
     data = bytearray(hashlib.shake_256(b"%d" % seed).digest(size - size % 4))
     data[:256] = struct.pack("<III4x", 0xABCD5432, 0, 0).ljust(256, b"\0")
     data[16:22] = b"%06d" % (seed % 10**6)
-    head = struct.pack("<BBBBIB3xHBHHB3xB", 0xE9, 1, 2, 0x20, 0x40380000, 0, chip, 0, 0, 99, 0, 1)
-    image = head[:24].ljust(23, b"\0")[:23] + b"\1" + struct.pack("<II", 0x3C000020, len(data)) + data
+    # Header: one segment, entry, chip, hash appended. Then the segment.
+    image = struct.pack("<BBBBI4xH9xB", 0xE9, 1, 2, 0x20, 0x40380000, chip, 1)
+    image += struct.pack("<II", 0x3C000020, len(data)) + data
     checksum = 0xEF
     for byte in data:
         checksum ^= byte
@@ -156,7 +156,8 @@ import asyncio
 import os
 import airlift
 
-asyncio.run(airlift.serve(port=int(os.getenv("AIRLIFT_PORT")), address="127.0.0.1", min_uptime_ms=0))
+PORT = int(os.getenv("AIRLIFT_PORT"))
+asyncio.run(airlift.serve(port=PORT, address="127.0.0.1", min_uptime_ms=0))
 """
 
 

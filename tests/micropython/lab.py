@@ -3,7 +3,6 @@
 import shutil
 import tempfile
 import threading
-import time
 import unittest
 from pathlib import Path
 

@@ -93,7 +93,8 @@ class FileSystem(unittest.TestCase):
             self.assertEqual(found.get(name), board.hashlib.sha256(data).hexdigest(), name)
         # It writes into it; the virtual device reads that.
         more = {"new/from_micropython.py": "X = 1\n" * 900, "main.py": "print('changed')\n"}
-        run_script("fill.py", flash, tree(self.folder / "more", {self.slot + "/" + k: v for k, v in more.items()}))
+        in_slot = {self.slot + "/" + path: data for path, data in more.items()}
+        run_script("fill.py", flash, tree(self.folder / "more", in_slot))
         tree(self.files, more)
         self.virtual(self.expect(self.files))
         # And the virtual device mounts what MicroPython formatted.

@@ -2,7 +2,7 @@
 
 import cbor2
 
-from board import MAIN, app_image, canonical_tar, envelope_of as stored_envelope
+from board import app_image, canonical_tar, envelope_of as stored_envelope
 from lab import APP_1, PRODUCT, Lab
 from made import Server, envelope_of, manifest_of
 
@@ -200,7 +200,7 @@ LYING = {
     "a pax header": entry(b"a", b"x", kind=b"x") + END,
     "a larger size than there is": entry(b"a", b"x", size=100000) + END,
     "a smaller size than there is": entry(b"a", bytes(600) + b"x", size=10) + END,
-    "a size of another base": entry(b"a", size=0).replace(b"00000000000\0", b"0000000000A\0", 1) + END,
+    "a size of another base": entry(b"a").replace(b"00000000000\0", b"0000000000A\0", 1) + END,
     "a wrong checksum": entry(b"a", b"x", sum_=1) + END,
     "another mode": entry(b"a", b"x", mode=b"0000755\0") + END,
     "a folder with a size": entry(b"a/", kind=b"5", size=5, mode=b"0000755\0") + END,

@@ -1,14 +1,19 @@
 """Versions that are not fit to stay: the board goes back, and says why."""
 
+import os
 import time
 
-from board import MAIN, WATCHDOG, app_image
-from lab import APP_1, PRODUCT, Lab
+from board import MAIN, WATCHDOG, app_image, envelope_of
+from lab import PRODUCT, Lab
 
 APP_2 = app_image(60_000, 2)
 
 
 class Rollback(Lab):
+    @staticmethod
+    def is_back(info):
+        return (info["last_update"] or {}).get("end") == "rolled_back"
+
     def rolled_back(self, main, cause, detail=None, code=5, timer_ms=None):
         files = self.tree("bad-%d" % time.monotonic_ns(), {"main.py": main})
         name = "bad-%d" % time.monotonic_ns()
@@ -16,11 +21,9 @@ class Rollback(Lab):
         self.board.timer_ms = timer_ms
         before = self.board.start().settled()["running"]
         port = self.host.serve(release)
-        from board import envelope_of
-
         lines = self.board.post(envelope_of(release), port)
         self.assertEqual(lines[-1].get("event"), "rebooting", lines[-1])
-        info = self.board.settled(60, lambda i: (i["last_update"] or {}).get("end") == "rolled_back")
+        info = self.board.settled(until=self.is_back)
         self.assertEqual(info["running"]["app_sha256"], before["app_sha256"])
         self.assertEqual(info["running"]["slot"], "ota_0")
         self.assertEqual(info["running"]["state"], "valid")
@@ -33,7 +36,8 @@ class Rollback(Lab):
         return release
 
     def test_a_main_that_raises(self):
-        self.rolled_back("import nothing_of_that_name\n", "panic", "ImportError: no module named 'nothing_of_that_na")
+        main = "import nothing_of_that_name\n"
+        self.rolled_back(main, "panic", "ImportError: no module named 'nothing_of_that_na")
 
     def test_a_main_with_a_mistake_in_its_syntax(self):
         self.rolled_back("def broken(:\n", "panic", "SyntaxError: invalid syntax")
@@ -42,7 +46,8 @@ class Rollback(Lab):
         self.rolled_back("while True:\n    pass\n", "software", timer_ms=300)
 
     def test_a_check_that_fails(self):
-        main = MAIN.replace("import airlift\n", "import airlift\ndef check():\n    raise OSError('no sensor')\n")
+        check = "def check():\n    raise OSError('no sensor')\n"
+        main = MAIN.replace("import airlift\n", "import airlift\n" + check)
         main = main.replace("min_uptime_ms=0", "min_uptime_ms=0, check=check")
         self.rolled_back(main, "health_check", "no sensor")
 
@@ -51,10 +56,9 @@ class Rollback(Lab):
         self.rolled_back(main, "software", timer_ms=700)
 
     def test_power_that_goes_on_every_trial(self):
-        files = self.tree("slow", {"main.py": MAIN.replace("min_uptime_ms=0", "min_uptime_ms=60000")})
+        slow = MAIN.replace("min_uptime_ms=0", "min_uptime_ms=60000")
+        files = self.tree("slow", {"main.py": slow})
         release = self.host.pack("slow", PRODUCT, 2, APP_2, files)
-        from board import envelope_of
-
         self.board.start().settled()
         self.board.post(envelope_of(release), self.host.serve(release))
         info = self.board.settled(30, lambda i: i["updater"]["state"] == "trial")
@@ -64,7 +68,8 @@ class Rollback(Lab):
         info = self.board.start().settled()
         self.assertEqual(info["running"]["slot"], "ota_0")
         last = info["last_update"]
-        self.assertEqual((last["end"], last["cause"], last["boots"]), ("rolled_back", "watchdog", 1))
+        found = (last["end"], last["cause"], last["boots"])
+        self.assertEqual(found, ("rolled_back", "watchdog", 1))
 
     def test_the_command_line_says_that_it_went_back(self):
         main = MAIN.replace("import airlift\n", "import airlift\nraise ValueError('bad day')\n")
@@ -75,10 +80,9 @@ class Rollback(Lab):
         self.assertIn("rolled_back", done.stdout + done.stderr)
 
     def test_a_release_that_was_rolled_back_is_taken_with_retry(self):
-        main = "import os\nif not os.getenv('AIRLIFT_RETRY'):\n    raise ValueError('once')\n" + MAIN
+        once = "import os\nif not os.getenv('AIRLIFT_RETRY'):\n    raise ValueError('once')\n"
+        main = once + MAIN
         release = self.rolled_back(main, "panic", "ValueError: once")
-        import os
-
         os.environ["AIRLIFT_RETRY"] = "1"
         self.addCleanup(os.environ.pop, "AIRLIFT_RETRY")
         self.board.stop()

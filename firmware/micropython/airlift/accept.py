@@ -37,6 +37,10 @@ async def accept(data, retry, running, slots, store):
     _identity(manifest, release, running, state)
     if state.end == s.TRIAL:
         raise Failure("trial_running", "the running version has not confirmed yet")
+    if state.freshness_required:
+        # This client cannot tell what is fresh, and must not act as if it could.
+        message = "this device takes a release only after a statement which one is the newest"
+        raise Failure("freshness_required", message)
     if state.rolled_back == release and not retry:
         raise Failure("rolled_back_before", "this release was tried and rolled back before")
     accepted = Accepted(data, release, manifest, slots)

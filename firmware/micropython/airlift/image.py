@@ -3,6 +3,8 @@
 from hashlib import sha256
 from struct import unpack_from
 
+from micropython import const
+
 _CHUNK = const(4096)
 
 

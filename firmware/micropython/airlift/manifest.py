@@ -9,6 +9,8 @@ from .text import is_printable, is_product
 
 ANY_CHIP = const(0xFFFF)
 _MAX_PART = const(16777216)
+
+
 def first_root_sequence(epoch):
     """The first sequence that a release key may not give."""
     return min(0x80000000 + (epoch << 16), 0xFFFFFFFF - 0x10000)
