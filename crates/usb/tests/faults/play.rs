@@ -1,11 +1,14 @@
 //! One fault: what is done, what may come of it, and what never.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use airlift_flash::diagnosis::Known;
 use airlift_flash::{Depth, Factory, Segment, diagnose};
-use airlift_rom_loader::{Action, Command, Config, Faults, Kind, Mode, RomLoader, Rule, Running};
+use airlift_rom_loader::{
+    Action, Command, Config, Faults, Kind, Mode, RomLoader, Rule, Running, When,
+};
 use airlift_usb::link::Flash;
 use airlift_usb::write::BackupTo;
 use airlift_usb::{After, Board, Cancel, ConnectOptions, Error, Session, WriteOptions, apply};
@@ -13,8 +16,6 @@ use airlift_wire::ErrorCode;
 
 /// Longer than this is a hang.
 pub const LONGEST: Duration = Duration::from_secs(90);
-/// An unplugged board is reported within this.
-const UNPLUG_NOTICED: Duration = Duration::from_secs(2);
 /// Some seconds of patience are for boards; the one here answers at once.
 const PATIENCE: Duration = Duration::from_millis(700);
 
@@ -32,6 +33,46 @@ pub enum Job {
 pub struct Case {
     pub job: Job,
     pub rule: Rule,
+    /// An unplugged board is reported within this.
+    pub noticed_within: Duration,
+}
+
+/// A board is unplugged at a command, alone and on a machine that does nothing else with boards.
+pub fn unplugged(job: Job, command: Command, nth: u32, after: bool) -> Case {
+    let action = if after {
+        Action::UnplugAfter(None)
+    } else {
+        Action::Unplug(None)
+    };
+    Case {
+        job,
+        rule: Rule {
+            command: Some(command),
+            when: When::Nth(nth),
+            action,
+        },
+        noticed_within: Duration::from_secs(2),
+    }
+}
+
+/// At which commands something goes wrong: of each kind the one in the middle, or all.
+pub fn places(commands: &[Command], all: bool) -> Vec<(Command, u32)> {
+    let mut counts: BTreeMap<Command, u32> = BTreeMap::new();
+    for command in commands {
+        *counts.entry(*command).or_default() += 1;
+    }
+    let kinds = counts.into_iter();
+    kinds
+        .flat_map(|(command, count)| {
+            let range = if all {
+                1..=count
+            } else {
+                let middle = count.div_ceil(2);
+                middle..=middle
+            };
+            range.map(move |nth| (command, nth))
+        })
+        .collect()
 }
 
 /// How it ended.
@@ -212,7 +253,7 @@ fn play_once(case: &Case, reference: &Said) -> Result<Outcome, String> {
     }
     if matches!(case.rule.action, Action::Unplug(_) | Action::UnplugAfter(_))
         && let Some(time) = gone_for
-        && time > UNPLUG_NOTICED
+        && time > case.noticed_within
     {
         return Err(format!("noticed {time:?} after it was unplugged"));
     }
