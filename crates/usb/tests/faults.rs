@@ -18,7 +18,7 @@ use airlift_rom_loader::{Action, Command, Rule, When};
 use play::{Case, Job, Outcome, places, play};
 
 /// How many are played at once: they mostly wait for answers that do not come.
-const AT_ONCE: usize = 48;
+const AT_ONCE: usize = 96;
 /// An unplugged board is noticed because its port says so, not because an answer does not come: also
 /// among all the others on a busy machine. `faults_unplug.rs` has the two seconds that it may take.
 const NOTICED_WITHIN: Duration = Duration::from_secs(10);

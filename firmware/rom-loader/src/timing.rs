@@ -23,8 +23,8 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// A W25Q32 or GD25Q32 at 40 MHz, typical values of their data sheets, behind a USB bridge; a
-    /// C3 hashes about 2.5 MB/s.
+    /// Erasing and programming as the data sheets of W25Q32 and GD25Q32 call typical. What a stub
+    /// reads and hashes in a second and what USB adds are assumptions, the same for every tool.
     pub const TYPICAL: Self = Self {
         sector: Duration::from_millis(45),
         block: Duration::from_millis(150),
