@@ -8,9 +8,11 @@ use airlift_rom_loader::{Chip, Config, Faults, Kind, Mode, RomLoader, Running};
 
 type Fallible = Result<(), Box<dyn std::error::Error>>;
 
-/// Where `scripts/venv.sh` puts it.
+/// As the test scripts name it, or where `scripts/venv.sh` puts it.
 fn esptool() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/esptool");
+    let named = std::env::var_os("AIRLIFT_TEST_ESPTOOL").map(PathBuf::from);
+    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/esptool");
+    let path = named.unwrap_or(made);
     if path.exists() {
         return Some(path);
     }
