@@ -149,6 +149,27 @@ fn a_merged_image_that_would_not_start_is_refused() {
 }
 
 #[test]
+fn what_is_made_for_a_chip_is_a_merged_image_for_that_chip_alone() {
+    for chip in [0, 2, 9, 13, 16, 18, 23] {
+        let app: Bytes = sample_app(chip, "1.0.0", 9000).into();
+        let board = Target::new(chip, 4 * MIB);
+        let contents = of_app(&app, &board, &setup()).unwrap();
+        let offset = contents.steps[0].segments[0].offset();
+        assert_eq!(Some(offset), bootloader::offset(chip));
+        let mut flash = vec![0xFF; 4 * MIB as usize];
+        write(&mut flash, &contents);
+        let image = Bytes::from(flash);
+        let again = of_merged("all.bin", &image, &board, false).unwrap();
+        assert_eq!(written(&again), image, "chip {chip}");
+        let other = of_merged("all.bin", &image, &target(4), false).unwrap_err();
+        assert!(
+            matches!(other, Error::WrongChip { .. }),
+            "chip {chip}: {other}"
+        );
+    }
+}
+
+#[test]
 fn what_a_build_leaves_is_written_where_it_says() {
     let contents = of_parts(build(), &target(4), true).unwrap();
     let flash = written(&contents);
