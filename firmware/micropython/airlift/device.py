@@ -186,7 +186,8 @@ class Device:
 
     async def _answer(self, reader, writer):
         try:
-            request, early = await http.read_request(reader)
+            reading = http.read_request(reader)
+            request, early = await asyncio.wait_for_ms(reading, http.READ_MS)
             if request.has_origin:
                 message = "requests from web pages are refused"
                 raise http.Refusal(403, "bad_request", message)
@@ -254,7 +255,8 @@ class Device:
             raise http.Refusal(415, "bad_request", message)
         peer = _peer(writer)
         host = _host(request.parameter("from"), peer)
-        data = await http.read_content(reader, early, request.length)
+        reading = http.read_content(reader, early, request.length)
+        data = await asyncio.wait_for_ms(reading, http.READ_MS)
         release = sha256(data).digest()
         job = self.job
         if job is None:
@@ -274,12 +276,12 @@ class Device:
             raise http.Refusal(503, "busy", message)
         try:
             writer.write(http.head(200, "application/x-ndjson"))
-            await job.watch(writer)
+            over = await job.watch(writer)
         finally:
             # A client that is gone by now has started it all the same.
             if started:
                 self._submitted.set()
-        await job.ended.wait()
+        await over.wait()
 
     def _rate(self):
         now = ticks_ms()

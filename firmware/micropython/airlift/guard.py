@@ -150,3 +150,6 @@ def settle(slots, store):
         changed = True
     if changed:
         store.save()
+    if trial:
+        # In both copies: without rollback in the firmware, only they say that it is confirmed.
+        store.save()

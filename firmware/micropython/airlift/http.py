@@ -99,7 +99,7 @@ async def read_request(reader):
             return Request(head[:end]), head[end + 4 :]
         if len(head) >= _MAX_HEAD:
             raise malformed()
-        more = await wait_for_ms(reader.read(_MAX_HEAD - len(head)), READ_MS)
+        more = await reader.read(_MAX_HEAD - len(head))
         if not more:
             raise OSError(0)
         head += more
@@ -111,7 +111,7 @@ async def read_content(reader, early, length):
     content[:n] = early[:n]
     view = memoryview(content)
     while n < length:
-        more = await wait_for_ms(reader.readinto(view[n:]), READ_MS)
+        more = await reader.readinto(view[n:])
         if not more:
             raise OSError(0)
         n += more

@@ -9,7 +9,8 @@ from micropython import const
 from .failure import Failure
 
 MAX_WATCHERS = const(2)
-_SLOW_MS = const(2000)  # a watcher that reads slower is given up
+_SLOW_MS = const(2000)  # a watcher that reads slower is given up,
+_PATIENCE_MS = const(10000)  # and all of them when they have cost so much
 _BREATH_MS = const(20)  # how long the updater computes before others get a turn
 
 
@@ -19,7 +20,7 @@ class Job:
         self.by = by
         self.token = None
         self.cancelled = False
-        self.ended = asyncio.Event()
+        self._waited = 0
         self.page, self.chunk = buffers
         self.view = memoryview(self.chunk)
         self._watchers = []
@@ -28,26 +29,35 @@ class Job:
         self._breath = ticks_ms()
 
     async def watch(self, writer):
-        """Brings a new watcher up to date."""
+        """Brings a new watcher up to date. Gives the event that sets when it is over."""
         lines = [line for line in (self._started, self._phase) if line]
         for part, (count, state) in self._done.items():
             lines.append(_chunk(part, 0, count, state))
         for line in lines:
             writer.write(line)
-        self._watchers.append(writer)
-        await writer.drain()
+        await asyncio.wait_for_ms(writer.drain(), _SLOW_MS)
+        over = asyncio.Event()
+        self._watchers.append((writer, over))
+        return over
 
     def is_watched_out(self):
         return len(self._watchers) >= MAX_WATCHERS
 
     async def emit(self, line):
-        for writer in list(self._watchers):
+        for watcher in list(self._watchers):
+            writer, over = watcher
+            start = ticks_ms()
             try:
                 writer.write(line)
                 await asyncio.wait_for_ms(writer.drain(), _SLOW_MS)
+                self._waited += ticks_diff(ticks_ms(), start)
+                is_slow = self._waited > _PATIENCE_MS
             except (OSError, asyncio.TimeoutError):
+                is_slow = True
+            if is_slow:
                 # The update does not depend on who looks.
-                self._watchers.remove(writer)
+                self._watchers.remove(watcher)
+                over.set()
 
     async def pause(self):
         """Lets others run, now and then."""
@@ -97,7 +107,8 @@ class Job:
 
     async def end(self, line):
         await self.emit(line.encode())
-        self.ended.set()
+        for _, over in self._watchers:
+            over.set()
 
 
 def _hex(digest):

@@ -4,7 +4,8 @@
 counter counts. It is the record of crates/wire/src/state.rs, the note behind it
 included, and then the slot that ran before the trial. `factory.cose`,
 `ota_0.cose` and `ota_1.cose` are the envelopes of what is in the slots; a slot
-without one is not whole. Every file is written beside its place and renamed.
+without one is not whole. Each ends in its CRC-32. Every file is written beside its place
+and renamed.
 
 An envelope is stored only after its signature was checked, and whoever can
 write here can change the keys as well; so stored envelopes are not checked again.
@@ -13,7 +14,7 @@ write here can change the keys as well; so stored envelopes are not checked agai
 import os
 from binascii import crc32
 from hashlib import sha256
-from struct import pack_into, unpack_from
+from struct import pack, pack_into, unpack_from
 
 from micropython import const
 
@@ -230,7 +231,10 @@ class Store:
     def envelope(self, slot):
         """The envelope of what is in a slot; None if the slot is not whole."""
         data = _read(self._path(slot))
-        return data if 0 < len(data) <= _MAX_ENVELOPE else None
+        right = 4 < len(data) <= _MAX_ENVELOPE + 4
+        if not right or unpack_from("<I", data, len(data) - 4)[0] != crc32(data[:-4]):
+            return None
+        return data[:-4]
 
     def release(self, slot):
         """Id of the release in a slot."""
@@ -238,7 +242,7 @@ class Store:
         return sha256(data).digest() if data else None
 
     def erase_envelope(self, slot):
-        """The slot is not whole any more. Whether it was."""
+        """The slot is not whole any more."""
         try:
             os.remove(self._path(slot))
         except OSError:
@@ -249,6 +253,6 @@ class Store:
     def write_envelope(self, slot, data):
         """The slot is whole."""
         try:
-            replace(self._path(slot), data)
+            replace(self._path(slot), data + pack("<I", crc32(data)))
         except OSError:
             raise flash_fault()
