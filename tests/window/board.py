@@ -1,6 +1,7 @@
 """A board on a pseudo-terminal: its ROM loader, its flash in a file, a cable that can be pulled."""
 
 import json
+import os
 import select
 import subprocess
 import time
@@ -31,21 +32,27 @@ class Board:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            text=True,
-            bufsize=1,
         )
         log.close()
+        self.said = b""
         self._line()
 
     def _line(self, seconds=10):
-        ready, _, _ = select.select([self.process.stdout], [], [], seconds)
-        if not ready:
-            raise AssertionError("the board says nothing")
-        return self.process.stdout.readline().rstrip("\n")
+        """The next line that it says."""
+        out = self.process.stdout.fileno()
+        while b"\n" not in self.said:
+            ready, _, _ = select.select([out], [], [], seconds)
+            more = os.read(out, 65536) if ready else b""
+            if not more:
+                raise AssertionError("the board says nothing")
+            self.said += more
+        line, _, self.said = self.said.partition(b"\n")
+        return line.decode()
 
     def order(self, order):
         """Gives an order and returns what it answers before its `ok`."""
-        self.process.stdin.write(f"{order}\n")
+        self.process.stdin.write(f"{order}\n".encode())
+        self.process.stdin.flush()
         answer = []
         while True:
             line = self._line()

@@ -264,8 +264,9 @@ class Album:
         """Connects a board and waits for a full look."""
         self.port(name)
         self.find("usbConnect").click()
+        self.window.wait(lambda: not self.window.all(css("usbConnect")), "a start", 10)
+        self.find("usbPort", f'[data-port="{self.boards[name].port}"][data-activity="connected"]', 60)
         self.find("usbDiagnosis", '[data-complete="true"]', 60)
-        self.window.wait(lambda: not self.window.all(css("usbPort", '[data-activity="diagnosing"]')), "its end", 60)
 
     def flash(self, name):
         """Plans what the sheet offers."""

@@ -67,13 +67,34 @@ class UsbTest(WindowTest):
     def connect(cls):
         """Clicks Connect and waits until all of the flash was looked at."""
         cls.find("usbConnect").click()
-        cls.find("usbDiagnosis", '[data-complete="true"]', LOOK_SECONDS)
+        cls.gone("usbConnect")
+        cls.looked()
+
+    @classmethod
+    def looked(cls):
+        """Waits until all of the flash was looked at."""
+
+        def done():
+            port = cls.port()
+            return port["activity"] == "connected" and port["diagnosis"]["complete"]
+
+        cls.wait(done, "a full look at the flash", LOOK_SECONDS)
+        cls.find("usbDiagnosis", '[data-complete="true"]')
 
     @classmethod
     def carry_out(cls):
         """Clicks the button of the plan and waits for the end of the job."""
+        before = (cls.port()["job"] or {"id": 0})["id"]
         cls.find("usbCarryOut").click()
-        cls.find("usbJobEnd", '[data-end="done"]', JOB_SECONDS)
+
+        def done():
+            job = cls.port()["job"]
+            return job and job["id"] > before and job["end"]
+
+        end = cls.wait(done, "an end of the job", JOB_SECONDS)
+        if end != "done":
+            raise AssertionError(cls.port()["job"]["error"])
+        cls.find("usbJobEnd", '[data-end="done"]')
 
     @classmethod
     def flash(cls):
@@ -85,7 +106,9 @@ class UsbTest(WindowTest):
 
 
 class BoardFromNothing(UsbTest):
-    """A blank board: what it is, a first flash, its log, a repair of otadata."""
+    """A blank board: what it is, a first flash, its log, its Wi-Fi, a repair of otadata."""
+
+    options = ("--improv", "workshop:correct horse")
 
     def test_1_the_port_is_listed_and_nothing_is_done_to_it(self):
         port = self.find("usbPort")
@@ -147,7 +170,19 @@ class BoardFromNothing(UsbTest):
         self.wait(lambda: self.port()["activity"] == "idle", "an end of the monitor", 20)
         self.find("usbLogOpen").click()
 
-    def test_6_a_board_that_cannot_be_reset_is_put_into_its_loader_by_hand(self):
+    def test_6_a_network_is_sent_over_the_cable_and_the_address_comes_back(self):
+        self.find("usbWifi").click()
+        self.find("usbWifiSsid").type("workshop")
+        self.find("usbWifiPassword").type("correct horse")
+        self.find("usbWifiSend").click()
+        self.assertIn("192.0.2.1", self.find("usbWifiAddress", seconds=60).text)
+        self.window.keys(case.ESCAPE)
+        self.gone("usbWifiDialog")
+        said = (case.DESK.dir / f"app-{case.DESK.starts}.log").read_text(errors="replace")
+        said += (self.home / "airlift.log").read_text()
+        self.assertNotIn("correct horse", said, "a password stays out of logs")
+
+    def test_7_a_board_that_cannot_be_reset_is_put_into_its_loader_by_hand(self):
         # It runs its application, and a pseudo-terminal has no lines to reset it by.
         self.find("usbConnect").click()
         hint = self.find("usbHoldBoot", seconds=30).text
@@ -155,16 +190,16 @@ class BoardFromNothing(UsbTest):
         self.find("usbAttention")
         self.board.order("download")
         self.gone("usbHoldBoot", LOOK_SECONDS)
-        self.find("usbDiagnosis", '[data-complete="true"]', LOOK_SECONDS)
+        self.looked()
 
-    def test_7_broken_otadata_is_mended_with_8_kib_and_nothing_else(self):
+    def test_8_broken_otadata_is_mended_with_8_kib_and_nothing_else(self):
         at, size = self.board.partition("otadata")
         self.assertEqual(size, OTADATA_SIZE)
         self.find("usbStart").click()
         self.wait(lambda: self.port()["activity"] == "idle", "a port that is free", 20)
         self.board.end()
         self.board.damage(at, bytes(size))
-        self.board.start("--mac", "7c:df:a1:00:00:01")
+        self.board.start("--mac", "7c:df:a1:00:00:01", *self.options)
         whole = self.board.bytes()
         self.connect()
         self.assertEqual(self.find("usbDiagnosis").attribute("data-code"), "otadata_lost")
@@ -182,7 +217,7 @@ class BoardFromNothing(UsbTest):
         self.assertLessEqual(set(self.board.changed(whole)), {at, at + SECTOR})
         self.assertEqual(self.find("usbDiagnosis").attribute("data-verdict"), "healthy")
 
-    def test_8_what_was_overwritten_is_put_back(self):
+    def test_9_what_was_overwritten_is_put_back(self):
         at, size = self.board.partition("otadata")
         self.board.order("download")
         self.find("usbPutBack").click()
@@ -249,7 +284,7 @@ class ThreeBoards(UsbTest):
         self.find("usbFlash").click()
         self.find("flashSubmit").click()
         self.gone("flashSheet", JOB_SECONDS)
-        self.find("usbManyGo", seconds=LOOK_SECONDS).click()
+        self.wait_text("usbManyGo", "3 boards", LOOK_SECONDS).click()
         ended = lambda: len(self.all("usbManyRow", "[data-end]")) == 3
         self.wait(ended, "three ends", JOB_SECONDS)
         ends = [each.attribute("data-end") for each in self.all("usbManyRow")]
@@ -262,18 +297,3 @@ class ThreeBoards(UsbTest):
                 self.assertEqual(board.bytes()[at : at + len(app)], app)
         records = case.DESK.airlift(self.home, "usb", "records", "--json").stdout
         self.assertIn("B-0021", records)
-
-
-class WifiOverTheCable(UsbTest):
-    """Firmware that speaks Improv Serial."""
-
-    options = ("--mode", "application", "--improv", "workshop:correct horse")
-
-    def test_a_network_is_sent_and_the_address_comes_back(self):
-        self.find("usbWifi").click()
-        self.find("usbWifiSsid").type("workshop")
-        self.find("usbWifiPassword").type("correct horse")
-        self.find("usbWifiSend").click()
-        self.assertIn("192.0.2.1", self.find("usbWifiAddress", seconds=60).text)
-        log = (self.home / "airlift.log").read_text() if (self.home / "airlift.log").exists() else ""
-        self.assertNotIn("correct horse", log)

@@ -8,11 +8,11 @@ import type {
   UsbPhase,
   UsbPort,
 } from '../dto';
-import { chipName, duration, kib, sentence } from '../format';
+import { chipName, duration, fileName, kib, sentence } from '../format';
 
 /** What people call the board, or else its port. */
 export const portName = (port: UsbPort): string =>
-  port.label ?? port.diagnosis?.name ?? port.adapter;
+  port.label ?? port.diagnosis?.name ?? (port.named ? fileName(port.path) : port.adapter);
 
 /** What is on that port: the chip once it has said so, a guess before. */
 export const chipText = (port: UsbPort): string | null =>
