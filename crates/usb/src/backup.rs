@@ -183,7 +183,9 @@ impl Backup {
             return Err("its checksum does not match");
         }
         let mut window = content.windows(2).take(MAX_HEAD);
-        let head_end = window.position(|pair| pair == b"\n\n").ok_or("its head has no end")?;
+        let head_end = window
+            .position(|pair| pair == b"\n\n")
+            .ok_or("its head has no end")?;
         let (head, bytes) = content.split_at(head_end + 2);
         let head = std::str::from_utf8(head).map_err(|_| "its head is no text")?;
         Self::with_head(head, bytes)
@@ -270,7 +272,10 @@ mod tests {
         backup().save(&path).unwrap();
         let read = Backup::open(&path).unwrap();
         assert_eq!(read, backup());
-        assert_eq!((read.size(), read.summary.as_str()), (12288, "Repair: first line"));
+        assert_eq!(
+            (read.size(), read.summary.as_str()),
+            (12288, "Repair: first line")
+        );
         assert_eq!(read.segments().unwrap()[1].offset(), 0xB000);
         let names: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().collect();
         assert_eq!(names.len(), 1, "no part is left");

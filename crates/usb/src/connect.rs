@@ -11,6 +11,7 @@ use espflash::target::{Chip, XtalFrequency, efuse};
 use serialport::UsbPortInfo;
 
 use crate::board::{Board, Security};
+use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::exchange::{Exchange, SYNC_WAIT};
 use crate::line::{BASE_BAUD, Line as _, Pulse, SerialLine};
@@ -50,11 +51,13 @@ struct SecurityInfo {
 /// A board whose stub runs.
 pub(crate) fn connect(
     options: &ConnectOptions,
+    given_up: &Cancel,
     pulse: &Pulse,
     on_state: &dyn Fn(State),
 ) -> Result<Loader<SerialLine>, Error> {
     let mut attempt = Attempt {
         options,
+        given_up,
         pulse,
         lines: reset_lines(options),
         resets: 0,
@@ -64,14 +67,16 @@ pub(crate) fn connect(
     };
     let mut accidents = 0;
     loop {
-        options.cancel.check()?;
+        attempt.check()?;
         let error = match attempt.once(on_state) {
             Ok(loader) => return Ok(loader),
             Err(error) => error,
         };
         tracing::debug!(%error, path = options.path, "connecting");
         match error {
-            Error::LinkLost { .. } | Error::Refused { .. } if accidents < ACCIDENTS => {
+            Error::LinkLost { .. } | Error::HungUp { .. } | Error::Refused { .. }
+                if accidents < ACCIDENTS =>
+            {
                 accidents += 1;
             }
             // A board that is reset by hand leaves the bus, and comes back.
@@ -96,6 +101,7 @@ pub(crate) fn reset_lines(options: &ConnectOptions) -> ResetLines {
 
 struct Attempt<'a> {
     options: &'a ConnectOptions,
+    given_up: &'a Cancel,
     pulse: &'a Pulse,
     lines: ResetLines,
     resets: u32,
@@ -138,6 +144,11 @@ impl Attempt<'_> {
         Ok(loader)
     }
 
+    fn check(&self) -> Result<(), Error> {
+        self.options.cancel.check()?;
+        self.given_up.check()
+    }
+
     /// Opens the port; one that was just plugged in belongs to nobody for a moment.
     fn open(&self) -> Result<SerialLine, Error> {
         let deadline = Instant::now() + self.options.settle;
@@ -146,7 +157,7 @@ impl Attempt<'_> {
                 Err(Error::PortDenied { .. } | Error::PortBusy { .. })
                     if Instant::now() < deadline =>
                 {
-                    self.options.cancel.check()?;
+                    self.check()?;
                     sleep(REOPEN);
                 }
                 other => return other,
@@ -154,12 +165,7 @@ impl Attempt<'_> {
         }
     }
 
-    fn connection(
-        &self,
-        line: SerialLine,
-        before: ResetBeforeOperation,
-        baud: u32,
-    ) -> Connection {
+    fn connection(&self, line: SerialLine, before: ResetBeforeOperation, baud: u32) -> Connection {
         let (vid, pid) = match self.lines {
             ResetLines::UsbJtag { .. } => USB_JTAG,
             ResetLines::None | ResetLines::Uart => self.options.usb.unwrap_or_default(),
@@ -178,8 +184,7 @@ impl Attempt<'_> {
     /// Resets by the lines, longer every second time.
     fn reset(&mut self, line: SerialLine) -> Result<SerialLine, Error> {
         let path = line.name().to_string();
-        let mut connection =
-            self.connection(line, ResetBeforeOperation::DefaultReset, BASE_BAUD);
+        let mut connection = self.connection(line, ResetBeforeOperation::DefaultReset, BASE_BAUD);
         let long = self.resets % 2 == 1;
         self.resets += 1;
         let reset = connection.reset_to_flash(long);
@@ -218,7 +223,7 @@ impl Attempt<'_> {
                 }
             }
             line = exchange.line;
-            self.options.cancel.check()?;
+            self.check()?;
             if lines_help && self.resets < RESETS {
                 continue;
             }

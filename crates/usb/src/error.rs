@@ -41,6 +41,14 @@ pub enum Error {
         /// What was seen.
         what: String,
     },
+    /// The port does not work any more, though there is one of its name.
+    #[error("{path} hung up: {why}")]
+    HungUp {
+        /// Name of the port.
+        path: String,
+        /// What the system says.
+        why: String,
+    },
     /// The port is gone.
     #[error("{path} is gone: the board was unplugged")]
     Unplugged {
@@ -182,7 +190,9 @@ impl Error {
             Self::PortBusy { .. } => ErrorCode::PortBusy,
             Self::PortDenied { .. } => ErrorCode::PortDenied,
             Self::NoAnswer { .. } => ErrorCode::NoAnswer,
-            Self::LinkLost { .. } | Self::Refused { .. } => ErrorCode::LinkLost,
+            Self::LinkLost { .. } | Self::HungUp { .. } | Self::Refused { .. } => {
+                ErrorCode::LinkLost
+            }
             Self::Unplugged { .. } => ErrorCode::Unplugged,
             Self::WrongBoard { .. } => ErrorCode::WrongBoard,
             Self::Secured { .. } => ErrorCode::Secured,
@@ -206,9 +216,9 @@ impl Error {
         }
     }
 
-    /// Whether the session that gave it is over: the board has to be connected again.
-    pub fn ends_session(&self) -> bool {
-        matches!(self, Self::Unplugged { .. } | Self::NoAnswer { .. })
+    /// Whether the port does not work any more and has to be opened again.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Unplugged { .. } | Self::HungUp { .. })
     }
 
     pub(crate) fn lost(what: impl Into<String>) -> Self {

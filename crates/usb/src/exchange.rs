@@ -38,6 +38,11 @@ impl<L: Line> Exchange<L> {
         }
     }
 
+    /// The line, and what has arrived on it and was not asked for.
+    pub(crate) fn into_parts(self) -> (L, Vec<u8>) {
+        (self.line, self.arrived)
+    }
+
     pub(crate) fn baud(&self) -> u32 {
         self.baud
     }
@@ -116,11 +121,7 @@ impl<L: Line> Exchange<L> {
     }
 
     /// A request and its response, an error if it says one.
-    pub(crate) fn ask(
-        &mut self,
-        command: &Command<'_>,
-        wait: Duration,
-    ) -> Result<Response, Error> {
+    pub(crate) fn ask(&mut self, command: &Command<'_>, wait: Duration) -> Result<Response, Error> {
         self.request(command)?;
         let response = self.response(command.command_type(), wait)?;
         match response.error {

@@ -172,9 +172,7 @@ impl Improv {
             }
             (Step::Joining { .. }, ERROR, Some(CANNOT_JOIN)) => Some(Err(Error::WifiRefused)),
             (Step::Joining { .. }, ERROR, Some(1..)) => Some(Err(Error::NoImprov)),
-            (Step::Joining { .. }, RESULT, Some(SET_WIFI)) => {
-                Some(Ok(address(&packet.data)))
-            }
+            (Step::Joining { .. }, RESULT, Some(SET_WIFI)) => Some(Ok(address(&packet.data))),
             _ => None,
         }
     }
@@ -217,7 +215,10 @@ mod tests {
     /// What the board's end understands.
     fn commands(bytes: &[u8]) -> Vec<Result<Command, Fault>> {
         let mut receiver = Receiver::new();
-        bytes.iter().filter_map(|byte| receiver.take(*byte)).collect()
+        bytes
+            .iter()
+            .filter_map(|byte| receiver.take(*byte))
+            .collect()
     }
 
     fn packet(device: Device) -> Packet {
@@ -235,8 +236,14 @@ mod tests {
         let join = improv.say(now).unwrap().unwrap();
         assert_eq!(commands(&join), [Ok(Command::Join(credentials()))]);
         assert_eq!(improv.say(now), Ok(None), "sent once");
-        assert_eq!(improv.hear(&packet(Device::state(State::Joining)), now), None);
-        assert_eq!(improv.hear(&packet(Device::state(State::Joined)), now), None);
+        assert_eq!(
+            improv.hear(&packet(Device::state(State::Joining)), now),
+            None
+        );
+        assert_eq!(
+            improv.hear(&packet(Device::state(State::Joined)), now),
+            None
+        );
         let end = improv.hear(&packet(Device::joined("http://10.0.0.7")), now);
         assert_eq!(end, Some(Ok("http://10.0.0.7".into())));
     }

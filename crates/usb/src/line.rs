@@ -85,7 +85,8 @@ impl SerialLine {
                 return Error::Unplugged { path };
             }
             if Instant::now() >= deadline {
-                return Error::lost(format!("{path} hung up ({why})"));
+                let why = why.to_string();
+                return Error::HungUp { path, why };
             }
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -93,8 +93,9 @@ impl<L: Line> Loader<L> {
         }
     }
 
-    pub(crate) fn into_line(self) -> L {
-        self.exchange.line
+    /// The line, and what has arrived on it and was not asked for.
+    pub(crate) fn into_parts(self) -> (L, Vec<u8>) {
+        self.exchange.into_parts()
     }
 
     /// Why nothing can be asked any more, if so.
@@ -105,14 +106,18 @@ impl<L: Line> Loader<L> {
     /// Looks whether the port is still there; what arrived meanwhile is nobody's.
     pub(crate) fn probe(&mut self) -> Result<(), Error> {
         let mut byte = [0; 64];
-        let probed = self.exchange.line.receive(&mut byte, Duration::ZERO).map(drop);
+        let probed = self
+            .exchange
+            .line
+            .receive(&mut byte, Duration::ZERO)
+            .map(drop);
         self.note(probed)
     }
 
     /// Remembers what ends the session.
     fn note<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         if let Err(error) = &result
-            && error.ends_session()
+            && error.is_gone()
         {
             self.over = Some(error.clone());
         }
@@ -160,7 +165,8 @@ impl<L: Line> Loader<L> {
         )?;
         let mut filled = 0;
         while filled < out.len() {
-            let wait = self.patience.read(READ_PACKET) + self.exchange.on_wire(READ_PACKET as usize);
+            let wait =
+                self.patience.read(READ_PACKET) + self.exchange.on_wire(READ_PACKET as usize);
             let deadline = Instant::now() + wait;
             let packet = self.exchange.frame(deadline)?;
             let expected = (out.len() - filled).min(READ_PACKET as usize);
@@ -243,7 +249,10 @@ impl<L: Line> Loader<L> {
         // The board changes once its answer has left.
         std::thread::sleep(BAUD_CHANGE);
         for _ in 0..2 {
-            if self.ask(&Command::ReadReg { address: MAGIC }, SYNC_WAIT).is_ok() {
+            if self
+                .ask(&Command::ReadReg { address: MAGIC }, SYNC_WAIT)
+                .is_ok()
+            {
                 return Ok(baud);
             }
             self.usable()?;
@@ -306,7 +315,10 @@ impl<L: Line> Link for Loader<L> {
 
     fn read(&mut self, offset: u32, out: &mut [u8]) -> Result<(), Error> {
         self.readable(offset, length(out))?;
-        for (at, piece) in (offset..).step_by(READ_PIECE).zip(out.chunks_mut(READ_PIECE)) {
+        for (at, piece) in (offset..)
+            .step_by(READ_PIECE)
+            .zip(out.chunks_mut(READ_PIECE))
+        {
             let len = length(piece);
             let read = self.insist(|loader| {
                 let read = loader.read_piece(at, piece);
@@ -361,10 +373,12 @@ impl<L: Line> Link for Loader<L> {
         let quiet = self.exchange.quiet();
         let found = quiet.and_then(|()| match self.exchange.sync(SYNC_TRIES)? {
             Speaker::Stub => Ok(()),
-            // A reset in between: the stub is gone, and what it was told.
-            Speaker::Rom => Err(Error::NoAnswer { path: self.exchange.line.name().into() }),
+            Speaker::Rom => Err(Error::lost("the board was reset meanwhile")),
         });
-        self.note(found)
+        if let Err(error) = &found {
+            self.over = Some(error.clone());
+        }
+        found
     }
 
     fn reset(&mut self, after: After) -> Result<(), Error> {

@@ -79,7 +79,11 @@ impl Lines {
         notes.extend(line::reset_reason(&text).map(str::to_string));
         if let Some(symbols) = &self.symbols {
             let addresses = line::addresses(&text);
-            notes.extend(addresses.into_iter().flat_map(|address| symbols.at(address)));
+            notes.extend(
+                addresses
+                    .into_iter()
+                    .flat_map(|address| symbols.at(address)),
+            );
         }
         Line { text, kind, notes }
     }
@@ -155,13 +159,13 @@ impl Monitor {
         options: MonitorOptions,
         on_event: impl FnMut(Event) + Send + 'static,
     ) -> Result<Self, Error> {
-        let line = session.into_line(After::Run).await?;
+        let line = session.into_parts(After::Run).await?;
         Self::spawn(options, Some(line), Box::new(on_event)).await
     }
 
     async fn spawn(
         options: MonitorOptions,
-        line: Option<SerialLine>,
+        line: Option<(SerialLine, Vec<u8>)>,
         on_event: OnEvent,
     ) -> Result<Self, Error> {
         let (orders, inbox) = channel();
@@ -259,18 +263,18 @@ struct Thread {
 impl Thread {
     fn new(
         options: MonitorOptions,
-        line: Option<SerialLine>,
+        line: Option<(SerialLine, Vec<u8>)>,
         on_event: OnEvent,
     ) -> Result<Self, Error> {
         let symbols = options.elf.as_deref().map(Symbols::open).transpose()?;
-        let line = match line {
-            Some(mut line) => {
+        let (line, arrived) = match line {
+            Some((mut line, arrived)) => {
                 line.set_baud(options.baud)?;
-                line
+                (line, arrived)
             }
-            None => open(&options)?,
+            None => (open(&options)?, Vec::new()),
         };
-        Ok(Self {
+        let mut thread = Self {
             options,
             line,
             lines: Lines::new(symbols),
@@ -278,7 +282,9 @@ impl Thread {
             improv: None,
             on_event,
             heard: Instant::now(),
-        })
+        };
+        thread.hear(&arrived, Instant::now());
+        Ok(thread)
     }
 
     fn run(mut self, inbox: &Receiver<Order>) {
@@ -442,7 +448,10 @@ mod tests {
         found.extend(lines.flush());
         let kinds: Vec<_> = found.iter().map(|line| line.kind.as_str()).collect();
         assert_eq!(kinds, ["log", "reset", "panic", "log"]);
-        assert_eq!(found[1].notes, ["Started because: a watchdog bit; it hung."]);
+        assert_eq!(
+            found[1].notes,
+            ["Started because: a watchdog bit; it hung."]
+        );
         assert_eq!(found[3].text, "> ");
         assert_eq!(lines.flush(), None);
     }

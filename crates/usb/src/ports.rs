@@ -174,7 +174,10 @@ mod tests {
             port_type: SerialPortType::Unknown,
         };
         assert_eq!(usb_port(other), None);
-        assert_eq!(usb_port(usb("/dev/tty.usbmodem1", 0x303A, 0x1001, "")), None);
+        assert_eq!(
+            usb_port(usb("/dev/tty.usbmodem1", 0x303A, 0x1001, "")),
+            None
+        );
         assert!(usb_port(usb("/dev/cu.usbmodem1", 0x303A, 0x1001, "")).is_some());
     }
 

@@ -105,8 +105,8 @@ type Work = Box<dyn FnOnce(&mut Loader<SerialLine>) + Send>;
 
 enum Order {
     Work(Work),
-    /// Ends the session and hands over the line.
-    End(After, oneshot::Sender<Result<SerialLine, Error>>),
+    /// Ends the session and hands over the line, and what has arrived on it.
+    End(After, oneshot::Sender<Result<(SerialLine, Vec<u8>), Error>>),
 }
 
 /// A board whose loader answers. Dropping it leaves the board in its loader; see [`Session::close`].
@@ -138,7 +138,11 @@ impl Session {
         let (reply, answer) = oneshot::channel();
         let path = options.path.clone();
         let stall = options.stall;
+        // Whoever waits may stop waiting, and then nobody does.
+        let given_up = Cancel::new();
+        let _dropped = OnDrop(given_up.clone());
         let thread = Thread {
+            given_up,
             options,
             pulse: pulse.clone(),
             over: Arc::clone(&over),
@@ -233,11 +237,11 @@ impl Session {
     /// [`Error::NoReset`] when the board cannot be started from here, and others; the port is
     /// closed in any case.
     pub async fn close(self, after: After) -> Result<(), Error> {
-        self.into_line(after).await.map(drop)
+        self.into_parts(after).await.map(drop)
     }
 
     /// Ends the session and keeps the port open, so that nothing of what the board says is lost.
-    pub(crate) async fn into_line(self, after: After) -> Result<SerialLine, Error> {
+    pub(crate) async fn into_parts(self, after: After) -> Result<(SerialLine, Vec<u8>), Error> {
         let (reply, answer) = oneshot::channel();
         self.order(Order::End(after, reply))?;
         match watched(answer, &self.pulse, self.stall).await {
@@ -276,6 +280,14 @@ fn find_port(path: &str, serial_number: Option<&str>) -> Option<String> {
     is_there(path).then(|| path.to_string())
 }
 
+struct OnDrop(Cancel);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -309,6 +321,8 @@ async fn watched<T>(
 
 /// The thread of a port.
 struct Thread {
+    /// Nobody waits for the connection, or it is there.
+    given_up: Cancel,
     options: ConnectOptions,
     pulse: Pulse,
     over: Arc<Mutex<Option<Error>>>,
@@ -318,7 +332,9 @@ struct Thread {
 impl Thread {
     fn run(self, reply: oneshot::Sender<Result<Board, Error>>, inbox: &Receiver<Order>) {
         (self.on_state)(State::Connecting);
-        let mut loader = match connect::connect(&self.options, &self.pulse, &*self.on_state) {
+        let connected =
+            connect::connect(&self.options, &self.given_up, &self.pulse, &*self.on_state);
+        let mut loader = match connected {
             Ok(loader) => loader,
             Err(error) => {
                 let _unheard = reply.send(Err(error));
@@ -335,7 +351,8 @@ impl Thread {
     }
 
     fn serve(&self, mut loader: Loader<SerialLine>, inbox: &Receiver<Order>) {
-        loop {
+        // An error that is there already is that this thread was given up.
+        while lock(&self.over).is_none() {
             match inbox.recv_timeout(IDLE) {
                 Ok(Order::Work(work)) => {
                     self.pulse.beat();
@@ -346,7 +363,7 @@ impl Thread {
                     if after == After::Stay {
                         loader.lower_baud();
                     }
-                    let _unheard = reply.send(ended.map(|()| loader.into_line()));
+                    let _unheard = reply.send(ended.map(|()| loader.into_parts()));
                     return;
                 }
                 Err(RecvTimeoutError::Timeout) => {

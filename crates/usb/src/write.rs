@@ -119,7 +119,7 @@ pub struct Stopped {
     /// Why.
     pub error: Error,
     /// What was done until then.
-    pub report: Report,
+    pub report: Box<Report>,
 }
 
 impl From<Stopped> for Error {
@@ -131,7 +131,7 @@ impl From<Stopped> for Error {
 impl From<Error> for Stopped {
     /// Before anything was done.
     fn from(error: Error) -> Self {
-        let report = Report::default();
+        let report = Box::default();
         Self { error, report }
     }
 }
@@ -169,7 +169,7 @@ pub fn apply(
         Ok(()) => Ok(apply.report),
         Err(error) => Err(Stopped {
             error,
-            report: apply.report,
+            report: Box::new(apply.report),
         }),
     }
 }
@@ -219,7 +219,9 @@ impl Apply<'_> {
                 self.verify(segment, differing)?;
                 verified += len;
             }
-            let done = differing.iter().map(|sectors| (sectors.offset, sectors.len));
+            let done = differing
+                .iter()
+                .map(|sectors| (sectors.offset, sectors.len));
             self.report.written.extend(done);
             self.report.unfinished = None;
         }

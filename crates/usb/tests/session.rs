@@ -149,14 +149,16 @@ async fn a_write_goes_on_after_the_board_is_back() {
 
     let known = session.board().clone();
     let again = options(&board);
-    let waiting = tokio::spawn(async move {
-        Session::reconnect(again, &known, None, |_| {}).await
-    });
+    let waiting =
+        tokio::spawn(async move { Session::reconnect(again, &known, None, |_| {}).await });
     board.set_faults(Faults::none());
     board.plug();
     let session = waiting.await.unwrap().unwrap();
     let report = put(&session, vec![segment.clone()]).await.unwrap();
-    assert!(report.skipped > 200_000, "what was there was kept: {report:?}");
+    assert!(
+        report.skipped > 200_000,
+        "what was there was kept: {report:?}"
+    );
     assert!(board.snapshot()[..image.len()] == image[..]);
 }
 
@@ -189,7 +191,8 @@ async fn a_board_that_runs_is_waited_for() {
     let session = Session::connect(patient, move |state| {
         if state == State::WaitingForBoot {
             let press = Arc::clone(&press);
-            *pressed.lock().unwrap() = Some(std::thread::spawn(move || press.reset(Mode::Download)));
+            *pressed.lock().unwrap() =
+                Some(std::thread::spawn(move || press.reset(Mode::Download)));
         }
     });
     assert_eq!(session.await.unwrap().board().chip, "esp32c3");

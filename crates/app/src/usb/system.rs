@@ -228,7 +228,7 @@ impl Session for SystemSession {
                 .await;
             let (report, result) = match result {
                 Ok(report) => (report, Ok(())),
-                Err(stopped) => (stopped.report, Err(stopped.error.into())),
+                Err(stopped) => (*stopped.report, Err(stopped.error.into())),
             };
             let written = Written {
                 bytes: report.bytes(),

@@ -48,47 +48,32 @@ impl<L: Line> Loader<L> {
     pub(super) fn run_flash(&mut self) -> Result<(), Error> {
         self.usable()?;
         let started = match self.lines {
-            ResetLines::None => self.restart(),
-            ResetLines::UsbJtag { by_hand: true } => self.bite(),
+            ResetLines::None | ResetLines::UsbJtag { by_hand: true } => self.bite(),
             lines => pulse(&mut self.exchange.line, lines),
         };
         self.over = Some(Error::lost("the board has left its loader"));
         started
     }
 
-    /// By the stub: it resets the chip when it is told that a write has ended.
-    fn restart(&mut self) -> Result<(), Error> {
-        self.ask(
-            &Command::FlashBegin {
-                size: 0,
-                blocks: 0,
-                block_size: super::BLOCK as u32,
-                offset: 0,
-                supports_encryption: false,
-            },
-            self.patience.answer,
-        )?;
-        // It may be gone before the answer is.
-        match self.ask(&Command::FlashEnd { reboot: true }, crate::exchange::SYNC_WAIT) {
-            Ok(_) | Err(Error::LinkLost { .. }) => Ok(()),
-            Err(other) => Err(other),
-        }
-    }
-
-    /// By the RTC watchdog, which reads the boot pin anew.
+    /// By the RTC watchdog: other than a reset by software it has the boot pin read anew. Not all
+    /// chips are known to have one.
     fn bite(&mut self) -> Result<(), Error> {
         let (Some(protect), Some(config), Some(timeout)) = (
             self.chip.wdt_wprotect(),
             self.chip.wdt_config0(),
             self.chip.wdt_config1(),
         ) else {
-            return pulse(&mut self.exchange.line, self.lines);
+            let path = self.exchange.line.name().to_string();
+            return match self.lines {
+                ResetLines::None => Err(Error::NoReset { path }),
+                lines => pulse(&mut self.exchange.line, lines),
+            };
         };
+        // The answer to the last one leaves before it bites; what follows is what the board prints.
         let words = [
             (protect, WATCHDOG_KEY),
             (timeout, WATCHDOG_TICKS),
             (config, WATCHDOG_RESET),
-            (protect, 0),
         ];
         for (address, value) in words {
             let write = Command::WriteReg {

@@ -99,7 +99,10 @@ fn is_bootloader(text: &str) -> bool {
         return false;
     };
     let stamped = ["I (", "D ("].iter().any(|level| stamp.starts_with(level));
-    stamped && ["boot", "esp_image", "qio_mode"].iter().any(|tag| rest.starts_with(tag))
+    stamped
+        && ["boot", "esp_image", "qio_mode"]
+            .iter()
+            .any(|tag| rest.starts_with(tag))
 }
 
 /// `E (123) tag: …` of ESP-IDF, `ERROR - …` and `[ERROR …` of Rust.
@@ -155,7 +158,9 @@ pub(super) fn addresses(text: &str) -> Vec<u32> {
     if let Some(frames) = text.strip_prefix("Backtrace:") {
         // PC and stack pointer of each frame (Xtensa).
         let words = frames.split_whitespace();
-        return words.filter_map(|word| hex(word.split(':').next()?)).collect();
+        return words
+            .filter_map(|word| hex(word.split(':').next()?))
+            .collect();
     }
     if let Some(dump) = text.strip_prefix("STACKDUMP: ") {
         let first = dump.split_whitespace().next();
@@ -174,7 +179,9 @@ pub(super) fn addresses(text: &str) -> Vec<u32> {
 /// `MEPC    : 0x42001234  RA      : 0x42005678  SP …`
 fn registers(text: &str) -> Vec<u32> {
     let mut found = Vec::new();
-    let mut words = text.split(|c: char| c.is_whitespace() || c == ':').filter(|w| !w.is_empty());
+    let mut words = text
+        .split(|c: char| c.is_whitespace() || c == ':')
+        .filter(|w| !w.is_empty());
     while let Some(word) = words.next() {
         if CODE_REGISTERS.contains(&word) {
             match words.next().and_then(hex) {
@@ -213,11 +220,23 @@ mod tests {
             ("ESP-ROM:esp32c3-api1-20210207", Kind::Boot),
             ("I (29) boot: ESP-IDF v5.1 2nd stage bootloader", Kind::Boot),
             ("I (29) main: started", Kind::Log),
-            ("rst:0x1 (POWERON),boot:0x8 (SPI_FAST_FLASH_BOOT)", Kind::Reset),
-            ("Guru Meditation Error: Core  0 panic'ed (Load access fault).", Kind::Panic),
+            (
+                "rst:0x1 (POWERON),boot:0x8 (SPI_FAST_FLASH_BOOT)",
+                Kind::Reset,
+            ),
+            (
+                "Guru Meditation Error: Core  0 panic'ed (Load access fault).",
+                Kind::Panic,
+            ),
             ("thread 'main' panicked at src/main.rs:4:5:", Kind::Panic),
-            ("Backtrace: 0x400d1234:0x3ffb1f00 0x400d5678:0x3ffb1f20", Kind::Backtrace),
-            ("MEPC    : 0x42001234  RA      : 0x42005678  SP      : 0x3fc90000", Kind::Backtrace),
+            (
+                "Backtrace: 0x400d1234:0x3ffb1f00 0x400d5678:0x3ffb1f20",
+                Kind::Backtrace,
+            ),
+            (
+                "MEPC    : 0x42001234  RA      : 0x42005678  SP      : 0x3fc90000",
+                Kind::Backtrace,
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(plain(text), expected, "{text}");

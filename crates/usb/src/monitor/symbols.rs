@@ -45,7 +45,10 @@ impl Symbols {
         let section = |id: SectionId| -> Result<Reader, gimli::Error> {
             let section = elf.section_by_name(id.name());
             let data = section.and_then(|section| section.data().ok());
-            Ok(Reader::new(Arc::from(data.unwrap_or_default()), LittleEndian))
+            Ok(Reader::new(
+                Arc::from(data.unwrap_or_default()),
+                LittleEndian,
+            ))
         };
         let dwarf = gimli::Dwarf::load(section).map_err(|error| error.to_string())?;
         let context = addr2line::Context::from_dwarf(dwarf).map_err(|error| error.to_string())?;
@@ -74,10 +77,16 @@ impl Symbols {
         // A DWARF that makes no sense still leaves the function.
         if let Ok(mut frames) = self.context.find_frames(address.into()).skip_all_loads() {
             while let Ok(Some(frame)) = frames.next() {
-                let name = frame.function.as_ref().and_then(|name| name.demangle().ok());
+                let name = frame
+                    .function
+                    .as_ref()
+                    .and_then(|name| name.demangle().ok());
                 let name = name.as_deref().unwrap_or(function);
                 let place = frame.location.and_then(|place| {
-                    let line = place.line.map(|line| format!(":{line}")).unwrap_or_default();
+                    let line = place
+                        .line
+                        .map(|line| format!(":{line}"))
+                        .unwrap_or_default();
                     Some(format!(" at {}{line}", place.file?))
                 });
                 let place = place.unwrap_or_default();
@@ -94,7 +103,9 @@ impl Symbols {
     }
 
     fn function(&self, address: u64) -> Option<&str> {
-        let after = self.functions.partition_point(|(start, ..)| *start <= address);
+        let after = self
+            .functions
+            .partition_point(|(start, ..)| *start <= address);
         let (start, len, name) = self.functions.get(after.checked_sub(1)?)?;
         (address - start < *len).then_some(name)
     }
@@ -103,7 +114,9 @@ impl Symbols {
 impl std::fmt::Debug for Symbols {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let functions = self.functions.len();
-        f.debug_struct("Symbols").field("functions", &functions).finish()
+        f.debug_struct("Symbols")
+            .field("functions", &functions)
+            .finish()
     }
 }
 
@@ -125,7 +138,10 @@ mod tests {
             return;
         };
         let found = symbols.at(address);
-        assert!(found.iter().any(|frame| frame.contains("symbols.rs:")), "{found:?}");
+        assert!(
+            found.iter().any(|frame| frame.contains("symbols.rs:")),
+            "{found:?}"
+        );
         assert!(symbols.at(0).is_empty());
     }
 
@@ -139,8 +155,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_damaged_program_panics(cut in 0_usize..4096, at in 0_usize..4096, flip in 1_u8..) {
-            let exe = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-            let mut bytes = exe[..4096.min(exe.len())].to_vec();
+            let mut bytes = Vec::new();
+            let exe = File::open(std::env::current_exe().unwrap()).unwrap();
+            exe.take(4096).read_to_end(&mut bytes).unwrap();
             let at = at % bytes.len();
             bytes[at] ^= flip;
             bytes.truncate(cut.max(at));

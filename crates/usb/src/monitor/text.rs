@@ -94,7 +94,11 @@ impl Text {
                     _ => {}
                 }
                 self.parameter = 0;
-                if byte == b'm' { Escape::None } else { Escape::Parameters }
+                if byte == b'm' {
+                    Escape::None
+                } else {
+                    Escape::Parameters
+                }
             }
             (Escape::Parameters, 0x20..=0x3F) => Escape::Parameters,
             (Escape::Text, 0x07 | b'\n') => Escape::None,
@@ -129,7 +133,10 @@ mod tests {
             ("plain", Colour::Plain),
             ("W", Colour::Yellow),
         ];
-        assert_eq!(found, expected.map(|(text, colour)| (text.to_string(), colour)));
+        assert_eq!(
+            found,
+            expected.map(|(text, colour)| (text.to_string(), colour))
+        );
     }
 
     #[test]

@@ -138,7 +138,10 @@ mod tests {
     #[test]
     fn regions_end_where_blocks_do() {
         let found: Vec<_> = regions(0xF000, 0x1_2000).collect();
-        assert_eq!(found, [(0xF000, 0x1000), (0x1_0000, 0x1_0000), (0x2_0000, 0x1000)]);
+        assert_eq!(
+            found,
+            [(0xF000, 0x1000), (0x1_0000, 0x1_0000), (0x2_0000, 0x1000)]
+        );
         assert_eq!(regions(0x1000, 0).count(), 0);
     }
 }

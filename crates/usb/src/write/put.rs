@@ -27,14 +27,13 @@ impl Apply<'_> {
         len: u32,
         erase: bool,
     ) -> Result<(), Error> {
-        let before = self.progress.bytes;
+        let end = self.progress.bytes + len;
         let mut again = vec![(offset, len)];
         loop {
             self.cancel.check()?;
             self.report.unfinished = Some((offset, len));
-            let Err(error) = self.attempt(segment, &again, erase) else {
-                self.progress.bytes = before;
-                self.advance(len);
+            let Err(error) = self.attempt(segment, &again, erase, end) else {
+                self.advance(end - self.progress.bytes);
                 return Ok(());
             };
             if !is_accident(&error) || self.report.retries >= self.options.retries {
@@ -48,11 +47,13 @@ impl Apply<'_> {
         }
     }
 
+    /// Progress goes on from where it is, at most to `end`: what is written again was counted.
     fn attempt(
         &mut self,
         segment: &Segment,
         ranges: &[(u32, u32)],
         erase: bool,
+        end: u32,
     ) -> Result<(), Error> {
         for &(offset, len) in ranges {
             if erase {
@@ -60,7 +61,7 @@ impl Apply<'_> {
                 for (at, len) in super::compare::regions(offset, len) {
                     self.cancel.check()?;
                     self.link.erase(at, len)?;
-                    self.show(len);
+                    self.advance(len.min(end - self.progress.bytes));
                 }
                 continue;
             }
@@ -73,17 +74,11 @@ impl Apply<'_> {
             } = self;
             let start = progress.bytes;
             link.write(offset, bytes(segment, offset, len), cancel, &mut |sent| {
-                progress.bytes = (start + sent).min(progress.total);
+                progress.bytes = (start + sent).min(end);
                 on_progress(*progress);
             })?;
         }
         Ok(())
-    }
-
-    /// As [`Apply::advance`], for what may have to be done again.
-    fn show(&mut self, bytes: u32) {
-        let bytes = bytes.min(self.progress.total - self.progress.bytes);
-        self.advance(bytes);
     }
 
     /// The sectors of a range that are not what they should be, joined.
@@ -128,10 +123,12 @@ impl Apply<'_> {
                     self.settle(segment, offset, len)?;
                 }
             }
-            let within = |sectors: &&Differing| {
-                (offset..offset + len).contains(&sectors.offset)
-            };
-            let written = differing.iter().filter(within).map(|sectors| sectors.len).sum();
+            let within = |sectors: &&Differing| (offset..offset + len).contains(&sectors.offset);
+            let written = differing
+                .iter()
+                .filter(within)
+                .map(|sectors| sectors.len)
+                .sum();
             self.advance(written);
         }
         Ok(())

@@ -54,12 +54,17 @@ mod tests {
     fn found(kinds: &[(u8, usize)]) -> Vec<(usize, bool)> {
         let sector = SECTOR as usize;
         let runs = runs(&sectors(kinds));
-        runs.iter().map(|run| (run.len / sector, run.erase)).collect()
+        runs.iter()
+            .map(|run| (run.len / sector, run.erase))
+            .collect()
     }
 
     #[test]
     fn a_long_gap_is_erased_and_a_short_one_written() {
-        assert_eq!(found(&[(1, 2), (0xFF, 16), (1, 1)]), [(2, false), (16, true), (1, false)]);
+        assert_eq!(
+            found(&[(1, 2), (0xFF, 16), (1, 1)]),
+            [(2, false), (16, true), (1, false)]
+        );
         assert_eq!(found(&[(1, 2), (0xFF, 15), (1, 1)]), [(18, false)]);
     }
 
