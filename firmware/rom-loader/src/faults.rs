@@ -114,6 +114,8 @@ pub enum Action {
     /// A bit of the response is wrong: the byte at this place, counted from the frame's start and
     /// around its end.
     CorruptResponse(u32),
+    /// This bit of the response is wrong, counted as above, from the least significant of a byte.
+    FlipBit(u32),
     /// Only the first half of the response arrives.
     TruncateResponse,
     /// The response comes later.
@@ -150,6 +152,8 @@ const DEFAULT_TRICKLE: Duration = Duration::from_millis(50);
 /// "Message is ok, but the running result is wrong" of a ROM.
 const DEFAULT_REFUSAL: u8 = 0x06;
 const DEFAULT_NOISE: u32 = 64;
+/// The lowest of the first byte after the value.
+const DEFAULT_BIT: u32 = 8 * 9;
 
 impl Action {
     /// Its text, for example `delay=500`.
@@ -159,6 +163,7 @@ impl Action {
             Self::DropRequest => ("drop_request", None),
             Self::DropResponse => ("drop_response", None),
             Self::CorruptResponse(at) => ("corrupt_response", Some(at.into())),
+            Self::FlipBit(at) => ("flip_bit", Some(at.into())),
             Self::TruncateResponse => ("truncate_response", None),
             Self::Delay(time) => ("delay", Some(millis(time))),
             Self::Refuse(code) => ("refuse", Some(code.into())),
@@ -177,10 +182,11 @@ impl Action {
     }
 
     /// One of each, with usual parameters: what a test of all faults goes through.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::DropRequest,
         Self::DropResponse,
         Self::CorruptResponse(9),
+        Self::FlipBit(DEFAULT_BIT),
         Self::TruncateResponse,
         Self::Delay(DEFAULT_DELAY),
         Self::Refuse(DEFAULT_REFUSAL),
@@ -228,6 +234,9 @@ impl FromStr for Action {
             "drop_response" => Self::DropResponse,
             "corrupt_response" => {
                 Self::CorruptResponse(word(9).map_err(|_| format!("{text:?} is too large"))?)
+            }
+            "flip_bit" => {
+                Self::FlipBit(word(DEFAULT_BIT).map_err(|_| format!("{text:?} is too large"))?)
             }
             "truncate_response" => Self::TruncateResponse,
             "delay" => Self::Delay(time(DEFAULT_DELAY)),

@@ -186,6 +186,9 @@ fn faults_do_to_an_answer_what_they_say() {
     let corrupt = read_magic_with(Action::CorruptResponse(9));
     let differ = whole.iter().zip(&corrupt).filter(|(a, b)| a != b).count();
     assert_eq!((corrupt.len(), differ), (whole.len(), 1));
+    let mut flipped = whole.clone();
+    flipped[5] ^= 0b100;
+    assert_eq!(read_magic_with(Action::FlipBit(8 * 5 + 2)), flipped);
     assert_eq!(
         read_magic_with(Action::TruncateResponse),
         whole[..whole.len() / 2]

@@ -51,6 +51,10 @@ impl Board {
                 let length = bytes.len();
                 bytes[at as usize % length] ^= 1 << (at % 8);
             }
+            Some(Action::FlipBit(at)) => {
+                let length = bytes.len();
+                bytes[at as usize / 8 % length] ^= 1 << (at % 8);
+            }
             Some(Action::TruncateResponse) => bytes.truncate(bytes.len() / 2),
             Some(Action::Delay(time)) => self.pause(time)?,
             Some(Action::Noise(count)) => {
