@@ -260,17 +260,28 @@ impl Attempt<'_> {
             }
             Err(other) => return Err(other),
         };
-        let wait = self.options.patience.answer;
-        let info = match exchange.ask(&Command::GetSecurityInfo, wait) {
+        let info = self.security_info(exchange)?;
+        // A bit that the wire changed would make a locked board one to write to.
+        if info.is_some() && self.security_info(exchange)? != info {
+            return Err(Error::lost("it tells its security state in two ways"));
+        }
+        Ok(Some(Found { speaker, info }))
+    }
+
+    fn security_info(
+        &self,
+        exchange: &mut Exchange<SerialLine>,
+    ) -> Result<Option<SecurityInfo>, Error> {
+        match exchange.ask(&Command::GetSecurityInfo, self.options.patience.answer) {
             Ok(response) => {
                 let info = SecurityInfo::parse(&response.data);
-                Some(info.ok_or_else(|| Error::lost("the security state makes no sense"))?)
+                let info = info.ok_or_else(|| Error::lost("the security state makes no sense"))?;
+                Ok(Some(info))
             }
             // ESP32 knows no such command; the fuses will tell.
-            Err(Error::Refused { .. }) => None,
-            Err(other) => return Err(other),
-        };
-        Ok(Some(Found { speaker, info }))
+            Err(Error::Refused { .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
     }
 
     /// As fast as both ends can, before the stub is uploaded: that is most of connecting.
@@ -507,7 +518,13 @@ fn describe(flasher: &mut Flasher, info: Option<SecurityInfo>) -> Result<Board, 
             }
             info.security
         }
-        None if chip == Chip::Esp32 => fuses(flasher).map_err(fail)?,
+        None if chip == Chip::Esp32 => {
+            let security = fuses(flasher).map_err(fail)?;
+            if fuses(flasher).map_err(fail)? != security {
+                return Err(Error::lost("it tells its fuses in two ways").into());
+            }
+            security
+        }
         // Written blindly, it might never start again.
         None => return Err(Error::lost("it does not say whether it is locked").into()),
     };

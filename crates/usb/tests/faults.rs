@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use airlift_rom_loader::{Action, Command, Rule, When};
+use airlift_rom_loader::{Action, Chip, Command, Rule, When};
 use play::{Case, Job, Outcome, places, play};
 
 /// How many are played at once: they mostly wait for answers that do not come.
@@ -112,6 +112,57 @@ fn no_fault_makes_a_diagnosis_hang_panic_or_lie() {
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+/// The bits of an answer that say what is locked: of a word, of flags and of the count of encryption.
+fn telling_bits(command: Command) -> Vec<u32> {
+    match command {
+        Command::ReadReg => (8 * 5..8 * 9).collect(),
+        _ => [8 * 9, 8 * 13, 8 * 13 + 1, 8 * 13 + 2].to_vec(),
+    }
+}
+
+#[test]
+fn no_wrong_bit_makes_a_locked_board_one_to_write_to() {
+    let mut cases = Vec::new();
+    for (chip, security) in play::locks() {
+        let all = std::env::var("AIRLIFT_FAULTS").is_ok_and(|value| value == "all");
+        for (command, nth) in play::tells(chip, security) {
+            let bits = telling_bits(command);
+            // A word has 32 bits, of which one of these locks an ESP32.
+            let locking = [8 * 5 + 4, 8 * 5 + 5, 8 * 7 + 4, 8 * 7 + 5, 8 * 7 + 6];
+            let few = bits.iter().filter(|bit| {
+                command != Command::ReadReg || chip == Chip::Esp32 && locking.contains(bit)
+            });
+            let bits = if all { bits } else { few.copied().collect() };
+            cases.extend(bits.into_iter().map(|bit| {
+                let rule = Rule {
+                    command: Some(command),
+                    when: When::Nth(nth),
+                    action: Action::FlipBit(bit),
+                };
+                (chip, security, rule)
+            }));
+        }
+    }
+    let next = AtomicUsize::new(0);
+    let wrong = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(cases.len()) {
+            scope.spawn(|| {
+                while let Some((chip, security, rule)) =
+                    cases.get(next.fetch_add(1, Ordering::Relaxed))
+                {
+                    let played = play::play_locked(*chip, *security, *rule);
+                    wrong.lock().unwrap().extend(played.err());
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    println!("{} wrong bits of locked boards", cases.len());
+    assert!(cases.len() > 100);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

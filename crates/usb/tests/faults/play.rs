@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use airlift_flash::diagnosis::Known;
 use airlift_flash::{Depth, Factory, Segment, diagnose};
 use airlift_rom_loader::{
-    Action, Command, Config, Faults, Kind, Mode, RomLoader, Rule, Running, When,
+    Action, Chip, Command, Config, Faults, Kind, Mode, RomLoader, Rule, Running, Security, When,
 };
 use airlift_usb::link::Flash;
 use airlift_usb::write::BackupTo;
@@ -302,6 +302,68 @@ fn sensible(error: &Error) -> Result<ErrorCode, String> {
         return Err(format!("{code}: {error}"));
     }
     Ok(code)
+}
+
+/// What no bit of an answer may do: make a locked board one that can be written to.
+pub fn locks() -> Vec<(Chip, Security)> {
+    let boot = Security {
+        secure_boot: true,
+        ..Security::default()
+    };
+    let encryption = Security {
+        flash_encryption: true,
+        ..Security::default()
+    };
+    vec![
+        (Chip::Esp32c3, boot),
+        (Chip::Esp32c3, encryption),
+        (Chip::Esp32, boot),
+        (Chip::Esp32, encryption),
+    ]
+}
+
+fn locked(chip: Chip, security: Security, faults: Faults) -> Running {
+    let board = RomLoader::start(Config {
+        chip,
+        security,
+        faults,
+        ..Config::default()
+    });
+    let board = board.unwrap();
+    assert!(board.put(0, &Job::Flash.before()));
+    board
+}
+
+/// The answers of a locked board that say something: the command, and which of them.
+pub fn tells(chip: Chip, security: Security) -> Vec<(Command, u32)> {
+    let board = locked(chip, security, Faults::none());
+    let refused = run(Job::Flash, &board).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::Secured);
+    let all = places(&board.commands(), true);
+    let tells = [Command::ReadReg, Command::GetSecurityInfo];
+    all.into_iter()
+        .filter(|(command, _)| tells.contains(command))
+        .collect()
+}
+
+/// Flashes a locked board with this fault; what is wrong with how it ended.
+pub fn play_locked(chip: Chip, security: Security, rule: Rule) -> Result<(), String> {
+    let faults = Faults {
+        rules: vec![rule],
+        ..Faults::none()
+    };
+    let board = locked(chip, security, faults);
+    if run(Job::Flash, &board).is_ok() {
+        return Err(format!("{chip} {security:?} with {rule}: written"));
+    }
+    let changed = board
+        .journal()
+        .into_iter()
+        .find(|operation| matches!(operation.kind, Kind::Erase | Kind::Write));
+    match changed {
+        Some(operation) => Err(format!("{chip} {security:?} with {rule}: {operation:?}")),
+        None => Ok(()),
+    }
 }
 
 /// States of a board that no command starts, and how a flash of it ends.
