@@ -4,6 +4,7 @@
 //! libFuzzer. Beyond "no panic", each states a property: what is accepted must mean the same when
 //! it is written and read again, host and device must agree on it, and work and memory stay bounded.
 
+mod board;
 pub mod corpus;
 mod device;
 mod error;
@@ -54,6 +55,7 @@ pub const TARGETS: &[Target] = &[
     of("signed_release", 16384, release::signed_release),
     of("key_file", 2048, release::key_file),
     of("flash_files", 4096, flash::flash_files),
+    of("dead_board", 512, board::dead_board),
     // What the network gives a device.
     of("unpack", 16384, unpack::unpack),
     of("http_request", 4096, http::http_request),

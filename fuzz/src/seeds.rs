@@ -127,6 +127,17 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             ];
             parts.map(<[u8]>::to_vec).into()
         }
+        "dead_board" => {
+            // Nothing; an erased bootloader; a table for other partitions; a trial; files overwritten.
+            let damages: [&[u8]; 5] = [
+                &[2],
+                &[2, 0, 0, 7],
+                &[6, 5, 0, 0, 7, 1, 0, 1],
+                &[2, 6, 0, 0, 0, 3, 0xFE],
+                &[14, 1, 14, 1, 0x5A, 3, 10, 0x34, 2, 1],
+            ];
+            damages.map(<[u8]>::to_vec).into()
+        }
         "unpack" => {
             let tar = |r: &Release| r.files().expect("carried").bytes().to_vec();
             vec![

@@ -227,6 +227,15 @@ impl Facts {
         given_up || trial || was_rolled_back
     }
 
+    /// The slot with the release that was confirmed last, if its app is there as it was.
+    pub fn confirmed(&self) -> Option<&Slot> {
+        let id = self.state()?.confirmed?;
+        let holds = |slot: &&Slot| slot.release().is_some_and(|release| release.id == id);
+        let slot = self.slots.iter().find(holds)?;
+        let is_there = slot.image.may_start() && slot.app_matches() != Some(false);
+        (is_there && !self.is_doubtful(slot)).then_some(slot)
+    }
+
     /// A slot by its id.
     pub fn slot(&self, id: SlotId) -> Option<&Slot> {
         self.slots.iter().find(|slot| slot.id == Some(id))

@@ -10,6 +10,7 @@ use super::store::Stored;
 use super::table::{Source, TableState};
 use super::words::{chip, image_error, release_title, size, title};
 use airlift_wire::image::ImageError;
+use airlift_wire::otadata::Entry;
 use airlift_wire::partition::{PartitionError, TABLE_OFFSET};
 use airlift_wire::state::End;
 
@@ -279,8 +280,9 @@ pub(crate) fn is_unfinished(facts: &Facts, n: usize) -> bool {
     let folder = facts.files.folder(id);
     let app_begun = !matches!(slot.image, Image::Empty | Image::Whole { .. });
     let files_begun = folder.there && folder.version.is_none() && facts.files.mounts();
-    // A folder that was made at the factory is empty.
-    let files_begun = files_begun && folder.digest != Some(empty_folder());
+    // A folder that was made at the factory is empty, and a quick look may not have read it.
+    let holds_files = folder.digest.is_some_and(|digest| digest != empty_folder());
+    let files_begun = files_begun && (holds_files || folder.damage.is_some());
     slot.ota.is_some()
         && slot.stored == Stored::Erased
         && facts.boot.selected != Some(n)
@@ -295,21 +297,17 @@ fn empty_folder() -> airlift_wire::Digest {
 /// Which slot is started, and which should be.
 fn selection(facts: &Facts, f: &mut Findings) {
     let runs = facts.boot.runs.map(|n| &facts.slots[n]);
-    let confirmed = facts.state().and_then(|state| state.confirmed);
-    let holds = |slot: &&Slot| slot.release().map(|release| release.id) == confirmed;
-    let confirmed = facts
-        .slots
-        .iter()
-        .find(holds)
-        .filter(|_| confirmed.is_some());
+    let confirmed = facts.confirmed();
     let Some(active) = facts.boot.active else {
-        let was_used = facts
+        // Entries that were given up select nothing on purpose: `factory` is to start.
+        let damaged = |entry: &Entry| !entry.has_right_crc() && entry.encode() != [0xFF; 32];
+        let is_damaged = facts
             .otadata
             .as_ref()
-            .is_some_and(|(_, entries)| entries.iter().any(|entry| entry.encode() != [0xFF; 32]));
+            .is_some_and(|(_, entries)| entries.iter().any(damaged));
         let should = confirmed.filter(|slot| slot.ota.is_some());
         let wrong = should.is_some_and(|should| runs.map(Slot::label) != Some(should.label()));
-        if was_used || wrong {
+        if is_damaged || wrong {
             f.add(
                 Code::OtadataLost,
                 Some("otadata"),
@@ -343,7 +341,6 @@ fn selection(facts: &Facts, f: &mut Findings) {
         && should.label() != runs.label()
         && facts.boot.started == facts.boot.selected
         && facts.is_whole(should)
-        && !facts.is_doubtful(should)
     {
         let sentence = format!(
             "Otadata selects {}, and {} was confirmed last, in {}.",

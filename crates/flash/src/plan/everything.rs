@@ -82,7 +82,7 @@ impl Maker<'_> {
             title: format!("Point otadata at {}", id.name()),
             why: format!("It is to start {} from there.", target.title),
             region: "otadata".to_owned(),
-            segments: vec![segment(layout.otadata.offset, factory::otadata(id))?],
+            segments: vec![segment(layout.otadata.offset, self.otadata(id))?],
         });
         let mut plan = self.finish(&layout, steps, &target, losses)?;
         plan.sentence = format!("Write everything anew: {}.", target.title);

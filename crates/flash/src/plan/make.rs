@@ -92,16 +92,14 @@ impl Maker<'_> {
         self.finish(&layout, steps, &target, losses)
     }
 
-    /// The way that costs least among those that do not go back to an older release than the board
-    /// would run by itself; then also those.
+    /// The way that costs least among those that do not go back to an older release than the one that
+    /// was confirmed last, if that is there, or that the board would run by itself; then also those.
     fn best_way(&mut self, rules: &Rules<'_>, layout: &Layout) -> Result<Way, Fail> {
-        let runs = self.facts.boot.runs.map(|n| &self.facts.slots[n]);
-        let runs = runs.filter(|slot| !self.facts.is_doubtful(slot));
-        let now = match self.facts.state() {
-            // Not where it stands now, but where it was.
-            Some(state) if self.has(FindingCode::OlderSelected) => Some(state.sequence),
-            _ => runs.and_then(|slot| slot.release()).map(|r| r.sequence),
-        };
+        let now = self.facts.confirmed().or_else(|| {
+            let runs = self.facts.boot.runs.map(|n| &self.facts.slots[n]);
+            runs.filter(|slot| !self.facts.is_doubtful(slot))
+        });
+        let now = now.and_then(|slot| slot.release()).map(|r| r.sequence);
         let mut best: Option<(_, Way)> = None;
         let mut reason = None;
         for target in rules.targets(self.facts) {

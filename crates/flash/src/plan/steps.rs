@@ -15,6 +15,7 @@ use crate::write::Segment;
 use crate::{Bootloader, Error, bootloader, factory};
 use airlift_updater::{Layout, SlotId};
 use airlift_wire::limits::SECTOR_SIZE;
+use airlift_wire::otadata::{Entry, ImageState};
 use airlift_wire::partition::{self, Partition, TABLE_LEN, TABLE_OFFSET};
 use airlift_wire::state::State;
 
@@ -114,7 +115,7 @@ impl Maker<'_> {
             });
         }
         if self.needs_selection(id) {
-            let segment = segment(layout.otadata.offset, factory::otadata(id))?;
+            let segment = segment(layout.otadata.offset, self.otadata(id))?;
             way.steps.push(Step {
                 title: format!("Point otadata at {}", id.name()),
                 why: format!("It is to start {} from there.", way.target.title),
@@ -242,6 +243,29 @@ impl Maker<'_> {
             },
         };
         Ok((step, lost))
+    }
+
+    /// Both sectors of an otadata that selects a slot. Of another one that was tried, it still says that
+    /// it did not do.
+    pub(super) fn otadata(&self, id: SlotId) -> Vec<u8> {
+        let mut bytes = factory::otadata(id);
+        for slot in &self.facts.slots {
+            let Some(ota) = slot.ota.filter(|ota| Some(*ota) != id.ota()) else {
+                continue;
+            };
+            let sector = if id == SlotId::Factory {
+                ota as usize
+            } else {
+                1
+            };
+            let place = bytes.get_mut(sector * SECTOR_SIZE..).unwrap_or_default();
+            if let Some(place) = place.first_chunk_mut()
+                && self.facts.is_doubtful(slot)
+            {
+                *place = Entry::new(ota + 1, ImageState::Aborted).encode();
+            }
+        }
+        bytes
     }
 
     /// Whether otadata has to be written so that this slot starts, for good.

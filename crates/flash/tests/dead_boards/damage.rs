@@ -229,3 +229,16 @@ fn progress_never_goes_back_and_ends_whole() {
         assert!(last.0 > 0 && last.0 == last.1, "{last:?}");
     }
 }
+
+/// Not every folder is read at a quick look, and what was not read is no half-finished update.
+#[test]
+fn a_board_from_the_factory_is_healthy_at_any_look() {
+    let flash = installed(SlotId::Ota0, &releases()[0], false);
+    for library in [&releases()[..], &[]] {
+        let known = Known::new(CHIP, library);
+        for depth in [Depth::Quick, Depth::Full] {
+            let found = look(&flash, &known, depth);
+            assert_eq!(found.verdict, Verdict::Healthy, "{depth:?} {found:#?}");
+        }
+    }
+}
