@@ -2,7 +2,7 @@
 //!
 //! | Module | What it does |
 //! | --- | --- |
-//! | [`ports`] | which serial ports there are, what is behind them, and why one cannot be opened |
+//! | [`ports`](mod@ports) | which serial ports there are, what is behind them, and why one cannot be opened |
 //! | [`watch`] | says so when that changes |
 //! | [`session`] | a board in its loader, on a thread of its own |
 //! | [`link`] | what can be asked of it there: read, digest, write, erase, reset |
@@ -14,6 +14,10 @@
 //! requests are made and the responses are read here: every wait has an end, memory is bounded
 //! whatever the line says, progress is in bytes of flash, and a write can be cancelled inside a
 //! segment.
+//!
+//! A board works through the stub or not at all: what makes an upload of the stub fail is a bad line,
+//! which would be as bad for the few and slow commands of the ROM alone. Connecting is tried again
+//! instead.
 //!
 //! # Non-goals
 //!

@@ -296,3 +296,53 @@ async fn a_port_is_for_one_at_a_time() {
     let error = Session::connect(missing, |_| {}).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::NoSuchPort);
 }
+
+#[tokio::test]
+async fn a_thread_that_does_not_come_back_is_given_up() {
+    let board = RomLoader::start(Config::default()).unwrap();
+    let mut hasty = options(&board);
+    hasty.stall = Duration::from_millis(100);
+    // Connecting is done in time, unless the machine is busy.
+    let mut session = Session::connect(hasty.clone(), |_| {}).await;
+    while session.is_err() {
+        hasty.stall *= 2;
+        hasty.settle = Duration::from_secs(5);
+        session = Session::connect(hasty.clone(), |_| {}).await;
+    }
+    let session = session.unwrap();
+    let (release, stuck) = std::sync::mpsc::channel::<()>();
+    let work = move |_: &mut dyn Link| -> Result<(), Error> {
+        let _released = stuck.recv();
+        Ok(())
+    };
+    let error = session.run(work).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::LinkLost);
+    assert_eq!(session.lost(), Some(error));
+    // It ends and closes the port once it is back.
+    drop(release);
+    let mut patient = options(&board);
+    patient.settle = Duration::from_secs(5);
+    assert!(Session::connect(patient, |_| {}).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_waits_for_closes_the_port() {
+    let board = RomLoader::start(Config {
+        mode: Mode::Application,
+        ..Config::default()
+    })
+    .unwrap();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let mut patient = options(&board);
+    patient.wait_for_boot = None;
+    let connecting = Session::connect(patient, move |state| drop(tell.send(state)));
+    let waiting = async { while told.recv().await != Some(State::WaitingForBoot) {} };
+    tokio::select! {
+        session = connecting => panic!("nobody pressed a button: {session:?}"),
+        () = waiting => {}
+    }
+    let mut next = options(&board);
+    next.settle = Duration::from_secs(10);
+    let error = Session::connect(next, |_| {}).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::NoAnswer, "not busy any more");
+}

@@ -3,6 +3,7 @@
 use flate2::write::ZlibEncoder;
 use flate2::{Compression, Decompress, FlushDecompress, Status};
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::BLOCK;
 use crate::error::Error;
@@ -10,6 +11,8 @@ use crate::error::Error;
 /// Most bytes of flash that are one compressed stream. Longer ones hide the board's work better,
 /// shorter ones are compressed while the one before is on its way.
 const STREAM: usize = 1024 * 1024;
+/// Bytes of flash that are compressed between two looks at whether that is still wanted.
+const PIECE: usize = 16 * 1024;
 
 /// Whole sectors, compressed as zlib does best.
 #[derive(Debug)]
@@ -39,21 +42,30 @@ pub(crate) fn each_stream(
     let Some((offset, part)) = parts.next() else {
         return Ok(());
     };
-    let mut stream = compress(offset, part)?;
+    let stop = AtomicBool::new(false);
+    let mut stream = compress(offset, part, &stop)?;
     for (offset, part) in parts {
         stream = std::thread::scope(|scope| {
-            let next = scope.spawn(move || compress(offset, part));
-            send(&stream)?;
+            let next = scope.spawn(|| compress(offset, part, &stop));
+            let sent = send(&stream);
+            // An error is told at once, not when the next stream is ready.
+            stop.store(sent.is_err(), Ordering::Relaxed);
+            sent?;
             next.join().unwrap_or_else(|_| Err(fault()))
         })?;
     }
     send(&stream)
 }
 
-fn compress(offset: u32, flash: &[u8]) -> Result<Stream, Error> {
+fn compress(offset: u32, flash: &[u8], stop: &AtomicBool) -> Result<Stream, Error> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
-    let compressed = encoder.write_all(flash).and_then(|()| encoder.finish());
-    let compressed = compressed.map_err(|_| fault())?;
+    for piece in flash.chunks(PIECE) {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Cancelled);
+        }
+        encoder.write_all(piece).map_err(|_| fault())?;
+    }
+    let compressed = encoder.finish().map_err(|_| fault())?;
     let mut inflate = Decompress::new(true);
     let mut room = vec![0; flash.len() + 1];
     let mut blocks = Vec::new();
