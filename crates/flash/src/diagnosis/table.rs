@@ -70,11 +70,12 @@ pub(crate) fn look(reader: &mut Reader<'_>, chip: u16) -> Result<Partitions, Rea
     let size = reader.size();
     let error = match Table::parse(&bytes, size) {
         Ok(table) => {
+            let list: Vec<_> = table.iter().collect();
             return Ok(Partitions {
                 state: TableState::Right,
-                list: table.iter().collect(),
                 source: Source::Table,
-                layout: Layout::from_table(&table, size, SlotId::Ota0),
+                layout: layout(&list, size),
+                list,
             });
         }
         Err(error) => error,
@@ -108,8 +109,11 @@ fn entries(bytes: &[u8; TABLE_LEN]) -> Vec<Partition> {
         .collect()
 }
 
-/// What partitions allow, if they can be a table.
+/// What partitions allow, if they can be a table and leave bootloader and table alone.
 pub(crate) fn layout(list: &[Partition], flash_size: u32) -> Option<Layout> {
+    if list.iter().any(|p| p.offset < TABLE_OFFSET + SECTOR) {
+        return None;
+    }
     let mut bytes = [0xFF; TABLE_LEN];
     partition::encode(list, &mut bytes).ok()?;
     let table = Table::parse(&bytes, flash_size).ok()?;

@@ -59,9 +59,9 @@ impl Maker<'_> {
         let app = target.app.clone().unwrap_or_default();
         factory::check_app(&app, partition.size)?;
         steps.push(Step {
-            title: format!("Write {} into {}", target.title, id.name()),
+            title: format!("Write {} into {}", target.title, partition.label()),
             why: "The board starts it from here.".to_owned(),
-            region: id.name().to_owned(),
+            region: partition.label().to_owned(),
             segments: vec![segment(partition.offset, app)?],
         });
         steps.extend(self.clear_others(&layout, id)?);
@@ -73,13 +73,13 @@ impl Maker<'_> {
             }
         }
         steps.push(Step {
-            title: format!("Note that {} holds {}", id.name(), target.title),
+            title: format!("Note that {} holds {}", partition.label(), target.title),
             why: "The board believes only what is signed.".to_owned(),
             region: "airlift".to_owned(),
             segments: self.envelopes(&layout, id, &target)?,
         });
         steps.push(Step {
-            title: format!("Point otadata at {}", id.name()),
+            title: format!("Point otadata at {}", partition.label()),
             why: format!("It is to start {} from there.", target.title),
             region: "otadata".to_owned(),
             segments: vec![segment(layout.otadata.offset, self.otadata(id))?],
@@ -144,9 +144,9 @@ impl Maker<'_> {
             }
             let erased = segment(partition.offset, vec![0xFF; SECTOR_SIZE])?;
             steps.push(Step {
-                title: format!("Erase the start of {}", id.name()),
+                title: format!("Erase the start of {}", partition.label()),
                 why: "What is in it does not start.".to_owned(),
-                region: id.name().to_owned(),
+                region: partition.label().to_owned(),
                 segments: only_different(self.flash, &erased)?,
             });
         }

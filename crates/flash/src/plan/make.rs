@@ -12,7 +12,7 @@ use crate::read::{ReadError, ReadFlash};
 use airlift_updater::{Layout, SlotId};
 use airlift_wire::ErrorCode;
 use airlift_wire::limits::SECTOR_SIZE;
-use airlift_wire::partition::TABLE_OFFSET;
+use airlift_wire::partition::{Partition, TABLE_OFFSET};
 use std::cmp::Reverse;
 
 const SECTOR: u32 = SECTOR_SIZE as u32;
@@ -208,7 +208,11 @@ impl Maker<'_> {
                 target.title
             ));
         }
-        let it = format!("{} from {}", target.title, target.id.name());
+        let partition = layout.partition(target.id);
+        let label = partition
+            .as_ref()
+            .map_or(target.id.name(), Partition::label);
+        let it = format!("{} from {label}", target.title);
         let keys = if keyless {
             ", and takes no updates: it has no keys"
         } else {
@@ -236,7 +240,9 @@ impl Maker<'_> {
             .ok_or_else(|| self.nothing_fits(&rules))?;
         let way = self.way(target, &layout)?;
         steps.extend(way.steps);
-        let title = format!("Rewrite {} from {}", id.name(), way.target.title);
+        let partition = layout.partition(id);
+        let label = partition.as_ref().map_or(id.name(), Partition::label);
+        let title = format!("Rewrite {label} from {}", way.target.title);
         let mut plan = self.finish(&layout, steps, &way.target, way.losses)?;
         if !plan.steps.is_empty() {
             plan.sentence = format!("{title}.");

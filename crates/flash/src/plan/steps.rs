@@ -97,9 +97,9 @@ impl Maker<'_> {
             factory::check_app(app, partition.size)?;
             let segment = segment(partition.offset, app.clone())?;
             way.steps.push(Step {
-                title: format!("Write {} into {}", way.target.title, id.name()),
+                title: format!("Write {} into {}", way.target.title, partition.label()),
                 why: "The board starts it from here.".to_owned(),
-                region: id.name().to_owned(),
+                region: partition.label().to_owned(),
                 segments: only_different(self.flash, &segment)?,
             });
         }
@@ -108,7 +108,7 @@ impl Maker<'_> {
         }
         if let Some(envelope) = &way.target.envelope {
             way.steps.push(Step {
-                title: format!("Note that {} holds {}", id.name(), way.target.title),
+                title: format!("Note that {} holds {}", partition.label(), way.target.title),
                 why: "The board believes only what is signed.".to_owned(),
                 region: "airlift".to_owned(),
                 segments: self.envelope(layout, id, envelope)?,
@@ -117,7 +117,7 @@ impl Maker<'_> {
         if self.needs_selection(id) {
             let segment = segment(layout.otadata.offset, self.otadata(id))?;
             way.steps.push(Step {
-                title: format!("Point otadata at {}", id.name()),
+                title: format!("Point otadata at {}", partition.label()),
                 why: format!("It is to start {} from there.", way.target.title),
                 region: "otadata".to_owned(),
                 segments: vec![segment],
