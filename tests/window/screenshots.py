@@ -6,6 +6,7 @@ tests/fixtures, and boards on pseudo-terminals. Every state is shown light and d
 
 import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -248,8 +249,11 @@ class Album:
 
     def plug(self, name, *options):
         """A board on a port of that name."""
-        folder = self.desk.dir / "dev"
+        # A short name, as a port has.
+        folder = Path(tempfile.gettempdir()) / "usb"
         folder.mkdir(exist_ok=True)
+        for old in (folder / name, folder / f"{name}.bin"):
+            old.unlink(missing_ok=True)
         number = len(self.boards) + 1
         mac = ("--mac", f"7c:df:a1:0e:15:b{number}")
         program = self.desk.cli.with_name("airlift-rom-loader")
@@ -358,13 +362,16 @@ class Album:
 
         self.connect("ttyS4")
         self.flash("ttyS4")
+        # Slow enough that it is being written until all pictures are made.
+        self.boards["ttyS4"].order("fault flash_defl_data:*:delay=1200")
         self.find("usbCarryOut").click()
         self.find("usbJob", '[data-phase="write"]', 60)
-        time.sleep(2)
+        time.sleep(4)
         self.take("usb-writing", moving=True)
         self.boards["ttyS4"].order("unplug")
         self.find("usbUnplugged")
         self.take("usb-unplugged", moving=True)
+        self.boards["ttyS4"].order("no-faults")
         self.boards["ttyS4"].order("plug")
         self.find("usbJobEnd", '[data-end="done"]', 240)
 
@@ -390,6 +397,7 @@ class Album:
         """Ends the boards."""
         for board in self.boards.values():
             board.end()
+            board.flash.unlink(missing_ok=True)
 
 
 def main():

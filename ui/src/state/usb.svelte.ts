@@ -51,9 +51,8 @@ export class UsbView {
   readonly running = $derived.by(() => this.together.filter((port) => isRunning(port.job)));
 
   /** Which of the ways to mend it the plan of a port is. */
-  howOf({ path, plan }: UsbPort): How {
-    const how = this.#how.get(path);
-    return plan?.others.some((other) => other.how === how) && how ? how : 'smallest';
+  howOf({ path }: UsbPort): How {
+    return this.#how.get(path) ?? 'smallest';
   }
 
   errorOf(port: UsbPort): ErrorInfo | null {

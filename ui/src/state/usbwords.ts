@@ -107,6 +107,14 @@ export const KINDS: Record<UsbJobKind, { noun: string; verb: string }> = {
 export const actionText = ({ kind, bytes }: FlashPlan): string =>
   `${KINDS[kind].verb}: ${kind === 'flash' ? 'write' : 'rewrite'} ${kib(bytes)}`;
 
+/** The ways to mend a board. */
+export const HOW: Record<string, string> = {
+  smallest: 'The least that works',
+  slot: 'Rewrite one slot',
+  files: 'Make the file system anew',
+  everything: 'Write everything anew',
+};
+
 /** `about 2 s`, `about 1:20 min`. */
 export const about = (seconds: number): string =>
   seconds < 60 ? `about ${Math.max(1, seconds)} s` : `about ${duration(seconds)} min`;

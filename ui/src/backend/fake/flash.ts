@@ -283,13 +283,14 @@ export function repairPlan(id: number, condition: Condition, how: string): Flash
   const plan = PLANS[which] ?? PLANS['everything'];
   if (!plan) throw new Error('no such plan');
   const lost = condition === 'nothing_fits' && which !== 'everything';
-  const others = ['smallest', ...(smallest === 'otadata' ? ['slot'] : []), 'everything'].map(
-    (each): PlanChoice => ({
+  const ways = ['smallest', ...(smallest === 'otadata' ? ['slot'] : []), 'everything'];
+  const others = ways
+    .filter((each) => each !== how)
+    .map((each): PlanChoice => ({
       how: each,
       title: CHOICES[each] ?? each,
       bytes: sum((PLANS[each === 'smallest' ? smallest : each] ?? plan).steps, 'bytes'),
-    }),
-  );
+    }));
   return makePlan(id, 'repair', plan.sentence, lost ? [] : plan.steps, {
     losses: lost ? [] : plan.losses,
     blocked: lost ? NO_REPAIR : null,
