@@ -18,6 +18,7 @@ help:
 	@echo "make test         set up and pass all tests"
 	@echo "make check        formatting, lints, docs, generated files, licences"
 	@echo "make test-mutants takes each defence out and requires that a test notices"
+	@echo "make test-micropython  the client for MicroPython, under the real MicroPython"
 	@echo "make bench        speed as ratios: chunk server against nginx, update against bare flash"
 	@echo "make prove        every power cut of every update, and cuts in what follows"
 	@echo "make fuzz         each fuzz target for SECONDS=60, or those that FUZZ names"

@@ -26,7 +26,7 @@ CLI = Path(os.environ.get("AIRLIFT_TEST_CLI", ROOT / "target" / "debug" / "airli
 HEAP = os.environ.get("AIRLIFT_TEST_HEAP", "100wk")
 
 SLOT = 0x60000
-FLASH_SIZE = 0x140000
+FLASH_SIZE = 0x180000
 OTADATA, OTA_0, OTA_1, VFS = 0xD000, 0x10000, 0x70000, 0xD0000
 TABLE = [
     (1, 0x02, 0x9000, 0x4000, "nvs"),

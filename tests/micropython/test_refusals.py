@@ -4,7 +4,7 @@ import cbor2
 
 from board import app_image, canonical_tar, envelope_of as stored_envelope
 from lab import APP_1, PRODUCT, Lab
-from made import Server, envelope_of, manifest_of
+from made import Server, envelope_of, manifest_of, sha256
 
 APP_2 = app_image(560_000 // 4, 2)
 
@@ -38,7 +38,7 @@ class Refusals(Lab):
 
     def test_another_key_under_the_name_of_a_trusted_one(self):
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-        from made import raw_public, sha256
+        from made import raw_public
 
         kid = sha256(raw_public(self.key))[:8]
         payload = manifest_of(PRODUCT, 2, APP_2)
@@ -120,6 +120,19 @@ class Refusals(Lab):
             return bytes(body)
 
         self.refused("bad_chunk", self.made(), [APP_2], change)
+
+    def test_another_app_with_an_index_of_its_own(self):
+        """Each chunk fits its page, and the pages are not those that were signed."""
+        other = app_image(len(APP_2) - 100, 9)[: len(APP_2)].ljust(len(APP_2), b"x")
+        envelope = self.made()
+        server = Server([APP_2, other], [envelope])
+        self.addCleanup(server.close)
+        for kind in ("indexes", "blobs"):
+            name = "/v1/%s/" % kind
+            server.blobs[name + sha256(APP_2).hex()] = server.blobs[name + sha256(other).hex()]
+        flash = self.board.slot(1, 0x60000)
+        self.assertEqual(self.offer(server, envelope).get("code"), "bad_chunk")
+        self.assertEqual(self.board.slot(1, 0x60000), flash)
 
     def test_a_flipped_bit_of_a_chunk(self):
         place = 5 * 4096 + 100

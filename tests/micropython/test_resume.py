@@ -75,6 +75,30 @@ class Resume(Lab):
                 self.assertEqual(found.get(path), digest, path)
         self.assertEqual(board.slot(0, 50_000), self.base.slot(0, 50_000))
 
+    def test_a_slot_that_is_being_written_is_not_whole(self):
+        """Its old envelope is gone before the first of its bytes is."""
+        self.board.start().settled()
+        self.update(self.release)
+        self.update(self.host.pack("third", PRODUCT, 3, app_image(30_000, 3)))
+        self.assertEqual(self.state_of("ota_1"), "valid")
+        self.board.stop()
+        third = self.board.flash.read_bytes()
+        fourth = self.host.pack("fourth", PRODUCT, 4, app_image(100_000, 4))
+        port = self.host.serve(fourth)
+        for operation in (10, 30):
+            self.board.flash.write_bytes(third)
+            self.board.start((operation, 128)).settled()
+            lines = self.board.post(envelope_of(fourth), port)
+            self.assertEqual(self.board.ended(30), "killed", lines[-1:])
+            self.assertNotEqual(self.board.slot(1, 30_000), third[0x70000 : 0x70000 + 30_000])
+            self.board.start()
+            self.assertEqual(self.state_of("ota_1"), "empty")
+            self.board.stop()
+
+    def state_of(self, slot):
+        rows = self.board.settled()["slots"]
+        return [row["state"] for row in rows if row["slot"] == slot][0]
+
     def test_an_update_goes_on_after_power_was_cut_at_any_point(self):
         update, trial = self.operations()
         points = random.Random(SEED)

@@ -86,8 +86,7 @@ class Device:
         from .info import describe
 
         self.info = describe(self)
-        forget("info", "manifest", "envelope", "cbor", "release", "guard", "image")
-        gc.collect()
+        forget("info", "manifest", "envelope", "cbor", "release", "guard", "image", "text")
 
     async def _do(self, job, data, host, retry):
         """One update, from the envelope to the restart."""
@@ -121,8 +120,7 @@ class Device:
         gc.collect()
         accepted = await accept(data, retry, self.running, self.slots, self.store)
         del accept
-        forget("accept", "manifest", "envelope", "cbor", "ed25519", "sha512", "walk", "tar")
-        gc.collect()
+        forget("accept", "manifest", "envelope", "cbor", "ed25519", "sha512", "walk", "tar", "text")
         from .fetch import Host
         from .release import Part
         from .update import update
