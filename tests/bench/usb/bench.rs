@@ -25,7 +25,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 const BAUD: u32 = 921_600;
 const OFFSET: u32 = 0x1_0000;
 const SECTOR: usize = 4096;
-/// A tool's time over Airlift's must not be below these.
+/// Airlift's time over that of the quicker of the others is at most this: a full flash, one sector.
 const MOST_FULL: f64 = 1.0;
 const MOST_CHANGED: f64 = 0.1;
 
