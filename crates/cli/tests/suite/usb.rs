@@ -441,9 +441,10 @@ fn a_board_joins_the_network_that_it_is_told_and_no_password_is_said() {
     };
     let bench = Bench::with(Config {
         application,
-        mode: Mode::Application,
         ..Config::default()
     });
+    // When it is done, the board starts what was written.
+    bench.usb("flash old.airlift").succeeded();
     let line = bench.line("wifi home --password-env WIFI --json");
     let run = bench.desk.run_with(&line, &[("WIFI", "correct horse")]);
     let joined = only(&run.succeeded());

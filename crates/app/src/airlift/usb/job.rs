@@ -283,8 +283,9 @@ impl Job {
             summary.push(' ');
             summary.push_str(next);
         }
-        if started.is_err() {
+        if let Err(error) = started {
             // It is written and verified: that is what was asked for.
+            tracing::debug!(port = self.port, "not started: {error}");
             summary.push_str(" Press RESET to start it.");
         }
         (A::Idle, JobEnd::done(summary))

@@ -62,8 +62,16 @@ pub fn title(board: &UsbBoard) -> String {
         .mac
         .as_ref()
         .map_or_else(String::new, |mac| format!(", {mac}"));
-    let flash = output::size(board.flash_size.into());
+    let flash = flash_size(board.flash_size);
     format!("{}{revision}{mac}, {flash} of flash", board.chip)
+}
+
+/// Bytes of flash as data sheets have them.
+fn flash_size(bytes: u32) -> String {
+    match bytes % (1 << 20) {
+        0 => format!("{} MiB", bytes >> 20),
+        _ => output::size(bytes.into()),
+    }
 }
 
 fn print_board(board: &UsbBoard) -> Result<(), Failure> {
@@ -75,7 +83,7 @@ fn print_board(board: &UsbBoard) -> Result<(), Failure> {
         ("revision", board.revision.clone().unwrap_or_else(dash)),
         ("address", board.mac.clone().unwrap_or_else(dash)),
         ("device id", board.device_id.clone().unwrap_or_else(dash)),
-        ("flash", output::size(board.flash_size.into())),
+        ("flash", flash_size(board.flash_size)),
         (
             "features",
             if features.is_empty() {

@@ -101,8 +101,14 @@ impl Show {
                 // Writing and verifying take turns; each is said once.
                 if job.total > 0 && said.phase.is_none_or(|phase| job.phase > phase) {
                     said.phase = Some(job.phase);
-                    let size = output::size(job.total.into());
-                    output::line(&format!("{port}: {} {size}", doing(job.phase)))?;
+                    let doing = doing(job.phase);
+                    match job.phase {
+                        UsbPhase::Restart => output::line(&format!("{port}: {doing}"))?,
+                        _ => {
+                            let size = output::size(job.total.into());
+                            output::line(&format!("{port}: {doing} {size}"))?;
+                        }
+                    }
                 }
                 Ok(())
             }
