@@ -159,7 +159,7 @@ impl Airlift {
     /// # Errors
     /// `io` and `database`, when the folder or its database cannot be used.
     pub async fn open(options: Options) -> Result<Self, Error> {
-        Self::open_with(options, Arc::new(SystemBoards)).await
+        Self::open_with(options, Arc::new(SystemBoards::default())).await
     }
 
     /// As [`Airlift::open`], with other boards than those on serial ports.

@@ -131,7 +131,9 @@ impl Airlift {
         lane.cancel();
         let _turn = lane.turn().await;
         lane.set_session(None);
-        lane.set_monitor(None);
+        if let Some(monitor) = lane.take_monitor() {
+            monitor.stop().await?;
+        }
         usb.edit(|table| table.set_activity(port, A::Idle));
         Ok(())
     }

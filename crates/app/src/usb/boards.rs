@@ -82,8 +82,11 @@ pub(crate) trait Session: Send + Sync {
     fn monitor(&self, how: Monitor) -> Boxed<'_, Box<dyn Monitoring>>;
 }
 
-/// A log that is being read. Dropping it lets go of the port.
+/// A log that is being read. Dropping it lets go of the port, a moment later.
 pub(crate) trait Monitoring: Send + Sync {
+    /// Lets go of the port.
+    fn stop(&self) -> Boxed<'_, ()>;
+
     /// Starts the board anew.
     fn reset(&self) -> Boxed<'_, ()>;
 

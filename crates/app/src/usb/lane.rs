@@ -53,6 +53,11 @@ impl Lane {
         lock(&self.monitor).clone()
     }
 
+    /// The same, to stop it.
+    pub(crate) fn take_monitor(&self) -> Option<Arc<dyn Monitoring>> {
+        lock(&self.monitor).take()
+    }
+
     /// What was found in the flash last.
     pub(crate) fn looked(&self) -> Option<Arc<Diagnosis>> {
         lock(&self.looked).clone()

@@ -1,9 +1,12 @@
 //! Boards on the serial ports of this computer.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use airlift_usb::link::Flash;
 use airlift_usb::monitor::{Event, Kind, Line, Monitor as LogMonitor, MonitorOptions};
+use airlift_usb::watch::Change;
 use airlift_usb::write::{Phase, Progress};
 use airlift_usb::{
     After, Board, Cancel, ConnectOptions, PortInfo, State, Watch, WriteOptions, apply,
@@ -17,6 +20,7 @@ use super::boards::{
     Written,
 };
 use super::table::Found;
+use crate::airlift::lock;
 use crate::dto::{ErrorInfo, UsbLogLine, UsbPhase};
 use crate::{Error, Secret};
 
@@ -26,13 +30,43 @@ const IMPROV_STARTS: Duration = Duration::from_secs(10);
 const WIFI_JOINS: Duration = Duration::from_secs(40);
 
 /// The serial ports of this computer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SystemBoards;
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SystemBoards {
+    /// Ports that were plugged in while somebody watched, and that may not be opened yet: the system
+    /// gives them to their group a moment later.
+    settling: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl SystemBoards {
+    /// What a watch saw. It says so when a port is still denied after that moment.
+    fn saw(settling: &Mutex<BTreeSet<String>>, before: &BTreeSet<String>, change: &Change) {
+        let mut settling = lock(settling);
+        match change {
+            Change::Added(port) if !before.contains(&port.path) => {
+                settling.insert(port.path.clone());
+            }
+            Change::Added(port) | Change::Changed(port) => {
+                settling.remove(&port.path);
+            }
+            Change::Removed(path) => {
+                settling.remove(path);
+            }
+        }
+    }
+}
 
 impl Boards for SystemBoards {
     fn ports(&self) -> Result<Vec<Found>, Error> {
+        let settling = lock(&self.settling).clone();
         let ports = airlift_usb::ports()?.into_iter();
-        Ok(ports.filter(PortInfo::is_present).map(found).collect())
+        let ports = ports.filter(PortInfo::is_present).map(|mut port| {
+            let denied = matches!(port.problem, Some(airlift_usb::Error::PortDenied { .. }));
+            if denied && settling.contains(&port.path) {
+                port.problem = None;
+            }
+            found(port)
+        });
+        Ok(ports.collect())
     }
 
     fn named(&self, path: &str) -> Option<Found> {
@@ -41,7 +75,13 @@ impl Boards for SystemBoards {
     }
 
     fn watch(&self, on_change: Box<dyn Fn() + Send + Sync>) -> Result<Box<dyn Watching>, Error> {
-        let watch = Watch::start(move |_| on_change())?;
+        let settling = self.settling.clone();
+        let before = airlift_usb::ports()?.into_iter();
+        let before = before.map(|port| port.path).collect();
+        let watch = Watch::start(move |change| {
+            Self::saw(&settling, &before, &change);
+            on_change();
+        })?;
         Ok(Box::new(watch))
     }
 
@@ -69,7 +109,7 @@ impl Boards for SystemBoards {
     fn monitor(&self, how: Monitor) -> Boxed<'static, Box<dyn Monitoring>> {
         Box::pin(async move {
             let monitor = LogMonitor::start(options(&how), on_event(how.on_line)).await?;
-            Ok(Box::new(monitor) as Box<dyn Monitoring>)
+            Ok(Box::new(SystemMonitor::new(monitor)) as Box<dyn Monitoring>)
         })
     }
 }
@@ -106,17 +146,39 @@ fn on_event(mut on_line: Box<dyn FnMut(UsbLogLine) + Send>) -> impl FnMut(Event)
     }
 }
 
-impl Monitoring for LogMonitor {
+/// A monitor until it is stopped.
+struct SystemMonitor(RwLock<Option<LogMonitor>>);
+
+impl SystemMonitor {
+    fn new(monitor: LogMonitor) -> Self {
+        Self(RwLock::new(Some(monitor)))
+    }
+}
+
+impl Monitoring for SystemMonitor {
+    fn stop(&self) -> Boxed<'_, ()> {
+        Box::pin(async move {
+            let monitor = self.0.write().await.take();
+            if let Some(monitor) = monitor {
+                monitor.stop().await;
+            }
+            Ok(())
+        })
+    }
+
     fn reset(&self) -> Boxed<'_, ()> {
-        Box::pin(async move { Ok(self.reset().await?) })
+        Box::pin(async move {
+            let open = self.0.read().await;
+            Ok(open.as_ref().ok_or_else(over)?.reset().await?)
+        })
     }
 
     fn wifi<'a>(&'a self, ssid: &'a str, password: &'a Secret) -> Boxed<'a, String> {
         Box::pin(async move {
-            let password = password.expose();
-            Ok(self
-                .provision(ssid, password, IMPROV_STARTS, WIFI_JOINS)
-                .await?)
+            let open = self.0.read().await;
+            let monitor = open.as_ref().ok_or_else(over)?;
+            let joining = monitor.provision(ssid, password.expose(), IMPROV_STARTS, WIFI_JOINS);
+            Ok(joining.await?)
         })
     }
 }
@@ -246,7 +308,7 @@ impl Session for SystemSession {
         Box::pin(async move {
             let session = self.take().await?;
             let monitor = LogMonitor::after(session, options(&how), on_event(how.on_line)).await?;
-            Ok(Box::new(monitor) as Box<dyn Monitoring>)
+            Ok(Box::new(SystemMonitor::new(monitor)) as Box<dyn Monitoring>)
         })
     }
 }
@@ -263,5 +325,22 @@ fn step(progress: Progress, offset: u32) -> Step {
         bytes: progress.bytes,
         total: progress.total,
         skipped: progress.skipped,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_was_just_plugged_in_settles_and_one_that_was_there_is_as_it_is() {
+        let settling = Mutex::default();
+        let before = BTreeSet::from(["/dev/old".to_owned()]);
+        let saw = |change| SystemBoards::saw(&settling, &before, &change);
+        saw(Change::Added(PortInfo::named("/dev/old")));
+        saw(Change::Added(PortInfo::named("/dev/new")));
+        assert_eq!(lock(&settling).iter().collect::<Vec<_>>(), ["/dev/new"]);
+        saw(Change::Changed(PortInfo::named("/dev/new")));
+        assert!(lock(&settling).is_empty());
     }
 }

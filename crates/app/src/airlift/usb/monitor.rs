@@ -49,7 +49,9 @@ impl Airlift {
         if usb.table().view(port)?.activity == A::Monitoring {
             let lane = usb.lane(port);
             let _turn = lane.turn().await;
-            lane.set_monitor(None);
+            if let Some(monitor) = lane.take_monitor() {
+                monitor.stop().await?;
+            }
             usb.edit(|table| table.set_activity(port, A::Idle));
         }
         Ok(())
@@ -107,7 +109,9 @@ impl Airlift {
                 let _turn = lane.turn().await;
                 let reset = async {
                     let monitor = self.open_monitor(&lane, self.listening(port, None)).await?;
-                    monitor.reset().await
+                    let result = monitor.reset().await;
+                    monitor.stop().await?;
+                    result
                 };
                 let result = reset.await;
                 usb.edit(|table| table.set_activity(port, A::Idle));
@@ -137,7 +141,9 @@ impl Airlift {
         let _turn = lane.turn().await;
         let telling = async {
             let monitor = self.open_monitor(&lane, self.listening(port, None)).await?;
-            monitor.wifi(&wifi.ssid, &wifi.password).await
+            let result = monitor.wifi(&wifi.ssid, &wifi.password).await;
+            monitor.stop().await?;
+            result
         };
         let result = tokio::select! {
             biased;
