@@ -15,13 +15,14 @@ pub use adapter::{Adapter, adapter};
 /// Ports that are named by hand, separated as in `PATH`: those that the system does not list.
 pub const PORTS_VARIABLE: &str = "AIRLIFT_USB_PORTS";
 
-/// The file name of [`UDEV_RULE`], and where it goes.
-pub const UDEV_RULE_PATH: &str = "/etc/udev/rules.d/99-airlift.rules";
+/// The file name of [`UDEV_RULE`], and where it goes. systemd's `73-seat-late.rules` grants what is
+/// tagged `uaccess`, so a rule that sorts after it has no effect.
+pub const UDEV_RULE_PATH: &str = "/etc/udev/rules.d/70-airlift.rules";
 
 /// A udev rule that lets whoever sits at a Linux computer open the adapters of ESP boards, and
 /// keeps modem programs from talking to them. After copying it: `sudo udevadm control --reload`,
 /// then plug the board in again.
-pub const UDEV_RULE: &str = include_str!("ports/99-airlift.rules");
+pub const UDEV_RULE: &str = include_str!("ports/70-airlift.rules");
 
 /// A serial port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +158,13 @@ mod tests {
         assert_eq!(port.adapter, "USB-Serial-JTAG");
         assert!(port.likely.unwrap().contains("C3"));
         assert_eq!(port.serial_number.as_deref(), Some("7C:DF:A1:00:00:01"));
+    }
+
+    #[test]
+    fn the_udev_rule_comes_before_the_one_that_grants_access() {
+        let (_, name) = UDEV_RULE_PATH.rsplit_once('/').unwrap();
+        assert!(UDEV_RULE.contains("uaccess") && name < "73-seat-late.rules");
+        assert!(UDEV_RULE.contains(UDEV_RULE_PATH), "it says where it goes");
     }
 
     #[test]
