@@ -278,7 +278,7 @@ pub(crate) fn is_unfinished(facts: &Facts, n: usize) -> bool {
     let slot = &facts.slots[n];
     let Some(id) = slot.id else { return false };
     let folder = facts.files.folder(id);
-    let app_begun = !matches!(slot.image, Image::Empty | Image::Whole { .. });
+    let app_begun = slot.image != Image::Empty && !slot.image.may_start();
     let files_begun = folder.there && folder.version.is_none() && facts.files.mounts();
     // A folder that was made at the factory is empty, and a quick look may not have read it.
     let holds_files = folder.digest.is_some_and(|digest| digest != empty_folder());

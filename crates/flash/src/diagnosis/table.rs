@@ -10,6 +10,7 @@ use airlift_wire::partition::{
     self, ENTRY_LEN, Partition, PartitionError, TABLE_LEN, TABLE_OFFSET, TYPE_APP, Table,
 };
 use airlift_wire::state::{STATE_LEN, State};
+use md5::{Digest as _, Md5};
 
 const SECTOR: u32 = SECTOR_SIZE as u32;
 /// Smallest flash that the default partitions are for.
@@ -89,7 +90,11 @@ pub(crate) fn look(reader: &mut Reader<'_>, chip: u16) -> Result<Partitions, Rea
         PartitionError::Magic if entries.is_empty() => TableState::Other,
         error => TableState::Damaged(error),
     };
-    let (list, source) = guess(reader, entries, chip)?.unwrap_or((Vec::new(), Source::Table));
+    let known = match vouched(&bytes, size) {
+        Some(known) => Some(known),
+        None => guess(reader, entries, chip)?,
+    };
+    let (list, source) = known.unwrap_or((Vec::new(), Source::Table));
     let layout = layout(&list, size);
     Ok(Partitions {
         state,
@@ -120,6 +125,50 @@ pub(crate) fn layout(list: &[Partition], flash_size: u32) -> Option<Layout> {
     Layout::from_table(&table, flash_size, SlotId::Ota0)
 }
 
+/// The partitions that the MD5 in a damaged table is of: default ones, or those that are there but
+/// for one bit. Evidence in the flash says nothing of `nvs`, and a wrong entry costs what is in it.
+fn vouched(bytes: &[u8; TABLE_LEN], size: u32) -> Option<(Vec<Partition>, Source)> {
+    let (chunks, _) = bytes.as_chunks::<ENTRY_LEN>();
+    let mut chunks = chunks.iter().take(MAX_PARTITIONS + 1);
+    let is_md5 = |entry: &[u8; ENTRY_LEN]| entry[..2] == [0xEB; 2] && entry[2..16] == [0xFF; 14];
+    let at = chunks.position(is_md5)? * ENTRY_LEN;
+    let md5 = &bytes[at + 16..at + ENTRY_LEN];
+    let is_right = |entries: &[u8]| Md5::digest(entries).as_slice() == md5;
+    if is_right(&bytes[..at]) {
+        return None;
+    }
+    for list in defaults(size) {
+        let mut table = [0xFF; TABLE_LEN];
+        partition::encode(&list, &mut table).ok()?;
+        if is_right(&table[..list.len() * ENTRY_LEN]) {
+            return Some((list, Source::Default));
+        }
+    }
+    let mut table = *bytes;
+    for bit in 0..at * 8 {
+        let flip = 1 << (bit % 8);
+        table[bit / 8] ^= flip;
+        if is_right(&table[..at]) {
+            let list = entries(&table);
+            return layout(&list, size).map(|_| (list, Source::Remains));
+        }
+        table[bit / 8] ^= flip;
+    }
+    None
+}
+
+/// The default partitions for flashes up to a size.
+fn defaults(size: u32) -> impl Iterator<Item = Vec<Partition>> {
+    let sizes = (0..5).map(|n| SMALLEST << n);
+    let sizes = sizes.take_while(move |smaller| *smaller <= size);
+    sizes.flat_map(|smaller| {
+        [true, false].map(|factory| {
+            let (list, n) = partition::default_layout(smaller, factory);
+            list[..n].to_vec()
+        })
+    })
+}
+
 /// The partitions that the flash itself speaks for.
 fn guess(
     reader: &mut Reader<'_>,
@@ -135,13 +184,7 @@ fn guess(
     }
     entries.retain(|entry| entry.end() <= size && entry.size > 0);
     let mut candidates = vec![(entries, Source::Remains)];
-    let sizes = (0..5).map(|n| SMALLEST << n);
-    for smaller in sizes.take_while(|smaller| *smaller <= size) {
-        for factory in [true, false] {
-            let (list, n) = partition::default_layout(smaller, factory);
-            candidates.push((list[..n].to_vec(), Source::Default));
-        }
-    }
+    candidates.extend(defaults(size).map(|list| (list, Source::Default)));
     let mut best: Option<(u32, Vec<Partition>, Source)> = None;
     for (list, source) in candidates {
         let Some(layout) = layout(&list, size) else {
@@ -179,4 +222,44 @@ fn evidence(reader: &mut Reader<'_>, layout: &Layout, chip: u16) -> Result<u32, 
         found += 2 * u32::from(blocks == Some(vfs.size / SECTOR));
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: u32 = 4 << 20;
+
+    fn table(list: &[Partition]) -> [u8; TABLE_LEN] {
+        let mut bytes = [0xFF; TABLE_LEN];
+        partition::encode(list, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn any_one_bit_of_the_entries_is_put_right() {
+        let default = defaults(SIZE).next().unwrap();
+        let mut own = default.clone();
+        own[0] = Partition::new("settings", 1, 2, 0x9000, 0x4000);
+        for (list, source) in [(default, Source::Default), (own, Source::Remains)] {
+            let right = table(&list);
+            // What costs most: magic, type, subtype, place, size, label and flags of `nvs`.
+            for bit in (0..ENTRY_LEN * 8).step_by(3).chain([list.len() * ENTRY_LEN * 8 - 1]) {
+                let mut bytes = right;
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(vouched(&bytes, SIZE), Some((list.clone(), source)), "{bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_vouches_for_two_bits_of_a_table_of_ones_own() {
+        let mut list = defaults(SIZE).next().unwrap();
+        list[0] = Partition::new("settings", 1, 2, 0x9000, 0x4000);
+        let mut bytes = table(&list);
+        assert_eq!(vouched(&bytes, SIZE), None, "it is right");
+        bytes[4] ^= 1;
+        bytes[40] ^= 1;
+        assert_eq!(vouched(&bytes, SIZE), None);
+    }
 }

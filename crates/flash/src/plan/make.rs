@@ -311,6 +311,7 @@ fn sentence(steps: &[Step]) -> String {
             }
             match steps.len() {
                 2 => format!("{}, then {last}.", first.title),
+                3 => format!("{}, then one more step, then {last}.", first.title),
                 n => format!("{}, then {} more steps, then {last}.", first.title, n - 2),
             }
         }

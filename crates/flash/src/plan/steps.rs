@@ -223,10 +223,6 @@ impl Maker<'_> {
                 ));
             }
         }
-        if target.folder == Folder::Keep && !self.facts.files.mounts() {
-            // A slot without a release had a folder that nothing describes.
-            folders[0].1 = Folder::Keep;
-        }
         let made = files::make(self.flash, vfs, self.facts, &folders)?;
         lost.extend(made.losses);
         let step = Step {
