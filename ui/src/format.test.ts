@@ -1,7 +1,30 @@
 import { describe, expect, it } from 'vitest';
-import { ago, bytes, chipName, count, duration, plural, sentence, shortHash } from './format';
+import {
+  ago,
+  bytes,
+  chipName,
+  count,
+  duration,
+  hex,
+  kib,
+  plural,
+  sentence,
+  shortHash,
+} from './format';
 
 describe('words and numbers', () => {
+  it.each([
+    [512, '512 B'],
+    [8192, '8 KiB'],
+    [5130, '5 KiB'],
+    [54_374, '53.1 KiB'],
+    [389_120, '380 KiB'],
+    [4_194_304, '4 MiB'],
+    [1_482_752, '1.4 MiB'],
+  ])('counts %d bytes of flash as %s', (n, text) => expect(kib(n)).toBe(text));
+
+  it('writes offsets as everybody does', () => expect(hex(0xd000)).toBe('0xd000'));
+
   it('counts bytes in units of 1024', () => {
     expect([bytes(0), bytes(1023), bytes(86_016), bytes(1_482_752)]).toEqual([
       '0 B',

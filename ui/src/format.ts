@@ -27,7 +27,7 @@ export function bytes(count: number): string {
 export function kib(count: number): string {
   if (count < 1024) return `${count} B`;
   const [n, unit] = count < 1024 * 1024 ? [count / 1024, 'KiB'] : [count / 1024 / 1024, 'MiB'];
-  return `${Number.isInteger(n) ? n : n.toFixed(n < 100 ? 1 : 0)} ${unit}`;
+  return `${Number(n.toFixed(n < 100 ? 1 : 0))} ${unit}`;
 }
 
 /** `53248` as `0xd000`. */
