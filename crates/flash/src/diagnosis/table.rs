@@ -244,7 +244,10 @@ mod tests {
         for (list, source) in [(default, Source::Default), (own, Source::Remains)] {
             let right = table(&list);
             // What costs most: magic, type, subtype, place, size, label and flags of `nvs`.
-            for bit in (0..ENTRY_LEN * 8).step_by(3).chain([list.len() * ENTRY_LEN * 8 - 1]) {
+            for bit in (0..ENTRY_LEN * 8)
+                .step_by(3)
+                .chain([list.len() * ENTRY_LEN * 8 - 1])
+            {
                 let mut bytes = right;
                 bytes[bit / 8] ^= 1 << (bit % 8);
                 assert_eq!(vouched(&bytes, SIZE), Some((list.clone(), source)), "{bit}");
