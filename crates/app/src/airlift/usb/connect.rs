@@ -94,6 +94,10 @@ impl Airlift {
         let (shared, port, lane) = (self.shared.clone(), port.to_owned(), lane.clone());
         self.spawn(async move {
             let (_turn, cancel) = lane.background_turn().await;
+            // Somebody may have been quicker, and be done with the board.
+            if lane.session().is_err() {
+                return;
+            }
             let looked = shared
                 .look_into(&port, &lane, Depth::Full, cancel.clone())
                 .await;
@@ -190,7 +194,8 @@ impl Shared {
         if gone {
             lane.set_session(None);
         }
-        let activity = if gone { A::Idle } else { A::Connected };
+        let open = lane.session().is_ok();
+        let activity = if open { A::Connected } else { A::Idle };
         self.usb.edit(|table| match error.code() {
             ErrorCode::Cancelled => table.set_activity(port, activity),
             _ => table.fail(port, activity, error),

@@ -23,7 +23,7 @@ use crate::usb::view;
 
 /// How often a port that went away is looked for when the system does not say that it is back.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long an unplugged board is waited for by a command, unless it has more patience.
+/// Until a port that is back, and cannot be used yet, is tried again.
 const SETTLES: Duration = Duration::from_millis(100);
 
 impl Airlift {
@@ -101,7 +101,10 @@ impl Job {
             Err(error) => {
                 let gone = matches!(
                     error.code(),
-                    ErrorCode::Unplugged | ErrorCode::NoAnswer | ErrorCode::WrongBoard
+                    ErrorCode::Unplugged
+                        | ErrorCode::NoAnswer
+                        | ErrorCode::LinkLost
+                        | ErrorCode::WrongBoard
                 );
                 if gone {
                     self.lane.set_session(None);

@@ -27,14 +27,15 @@ pub async fn diagnose(app: &Airlift, args: &Diagnose) -> Result<u8, Failure> {
     let quick = app.usb_ports().into_iter().find(|port| port.path == path);
     let quick = quick.and_then(|port| port.diagnosis);
     let diagnosis = match quick.filter(|quick| args.quick || quick.complete) {
-        Some(diagnosis) => diagnosis,
+        Some(diagnosis) => Ok(diagnosis),
         None => {
             let looking = app.usb_diagnose(&path, !args.quick);
-            follow::interruptible(app, &path, looking).await?
+            follow::interruptible(app, &path, looking).await
         }
     };
     // It is left as it was found: running.
     app.usb_reset(&path).await.ok();
+    let diagnosis = diagnosis?;
     if args.json {
         output::json(&object(Some(&path), None, &diagnosis))?;
     } else {

@@ -5,9 +5,13 @@ use super::{list, object};
 use crate::failure::Failure;
 use crate::output;
 use airlift_app::dto::{FlashPlan, UsbActivity, UsbEnd, UsbJob, UsbPhase, UsbPort};
+use airlift_wire::ErrorCode;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
+
+/// What is waited for when a board is gone.
+const UNPLUGGED: &str = "unplugged; waiting until the same board is back";
 
 /// Where progress goes.
 pub struct Show {
@@ -81,16 +85,25 @@ impl Show {
         let before = std::mem::replace(&mut said.waiting, waiting);
         let was_unplugged = std::mem::replace(&mut said.unplugged, unplugged);
         if waiting && !before {
-            self.note(&format!("note: {}: {HOLD_BOOT}", port.path));
+            self.waits(&port.path, ErrorCode::NoAnswer, HOLD_BOOT)?;
         }
         if unplugged && !was_unplugged {
-            let text = "unplugged; waiting until the same board is back";
-            self.note(&format!("note: {}: {text}", port.path));
+            self.waits(&port.path, ErrorCode::Unplugged, UNPLUGGED)?;
         }
         let Some(job) = port.job.as_ref().filter(|job| job.end.is_none()) else {
             return Ok(());
         };
         self.progress(&port.path, job)
+    }
+
+    /// Nothing goes on until somebody does something.
+    fn waits(&self, port: &str, code: ErrorCode, message: &str) -> Result<(), Failure> {
+        if let To::Json = self.to {
+            let waits = serde_json::json!({"code": code.as_str(), "message": message});
+            return output::json(&object(Some(port), Some("waiting"), &waits));
+        }
+        self.note(&format!("note: {port}: {message}"));
+        Ok(())
     }
 
     fn progress(&mut self, port: &str, job: &UsbJob) -> Result<(), Failure> {
