@@ -314,3 +314,36 @@ fn records_are_lines_and_a_label_is_no_formula() {
          2,COM3,,esp32c3,7c:df:a1:b2:c3:d4,'=cmd|' /C calc'!A0,flash,demo 1.1.0,8192,done,\r\n"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_board_trusts_the_keys_of_this_computer_and_an_offline_one_is_the_root() {
+    let bench = Bench::new().await;
+    let shared = &bench.app.shared;
+    let none = shared.keys_for_board(&[]).unwrap_err();
+    assert_eq!(none.code(), ErrorCode::NoTrust);
+    let release = bench.app.new_key("release", None).await.unwrap().id;
+    let ids = |set: airlift_wire::KeySet| {
+        let keys = set.release_keys().iter().map(|key| key.id().to_string());
+        (set.root.id().to_string(), keys.collect::<Vec<_>>())
+    };
+    let both = (release.clone(), vec![release.clone()]);
+    assert_eq!(ids(shared.keys_for_board(&[]).unwrap()), both);
+    let form = crate::dto::NewOfflineKey {
+        name: "stick".into(),
+        path: bench
+            .dir
+            .path()
+            .join("stick.pem")
+            .to_string_lossy()
+            .into_owned(),
+        passphrase: "correct horse".into(),
+    };
+    let root = bench.app.new_offline_key(form).await.unwrap().id;
+    let set = shared.keys_for_board(&[]).unwrap();
+    assert_eq!(ids(set), (root.clone(), vec![release.clone()]));
+    // Named ones are taken as they are named, the root first.
+    let named = shared.keys_for_board(&[release.clone(), root.clone()]);
+    assert_eq!(ids(named.unwrap()), (release, vec![root]));
+    let unknown = shared.keys_for_board(&["0000000000000000".into()]);
+    assert_eq!(unknown.unwrap_err().code(), ErrorCode::BadKey);
+}
