@@ -228,6 +228,11 @@ impl Table {
         self.edit(path, |view| view.diagnosis = Some(diagnosis));
     }
 
+    /// What was seen in its flash is not what is there now.
+    pub(crate) fn undiagnosed(&mut self, path: &str) {
+        self.edit(path, |view| view.diagnosis = None);
+    }
+
     /// A plan was made for it: numbers it.
     pub(crate) fn planned(&mut self, path: &str, mut plan: FlashPlan) -> FlashPlan {
         self.plans = self.plans.saturating_add(1);

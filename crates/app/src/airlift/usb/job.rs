@@ -109,6 +109,9 @@ impl Job {
                 if gone {
                     self.lane.set_session(None);
                 }
+                if reached.wrote.load(Ordering::Relaxed) {
+                    self.look_again().await;
+                }
                 let open = self.lane.session().is_ok();
                 let activity = if open { A::Connected } else { A::Idle };
                 (activity, JobEnd::of(&error))
@@ -249,6 +252,24 @@ impl Job {
         }
     }
 
+    /// A job that ended early leaves something else in the flash than what was seen before, and the
+    /// next plan is made from what was seen last.
+    async fn look_again(&self) {
+        self.lane.set_looked(None);
+        let usb = &self.shared.usb;
+        usb.edit(|table| table.undiagnosed(&self.port));
+        if self.lane.session().is_err() {
+            return;
+        }
+        let cancel = self.lane.begin();
+        let looked = self
+            .shared
+            .look_into(&self.port, &self.lane, Depth::Quick, cancel);
+        if let Err(error) = looked.await {
+            tracing::debug!(port = self.port, "not looked at: {error}");
+        }
+    }
+
     /// Says what is there now, and starts it.
     async fn restart(&self, bound: &Bound, bytes: u32) -> (A, JobEnd) {
         let usb = &self.shared.usb;
@@ -340,4 +361,53 @@ pub(super) fn size(segments: &[Segment]) -> u32 {
         .iter()
         .map(Segment::size)
         .fold(0, u32::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::airlift::Options;
+    use crate::dto::{FlashPart, FlashRequest, FlashSource};
+    use crate::usb::fake::{FakeBoards, board};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_job_left_half_done_is_looked_at_again() {
+        const PORT: &str = "/dev/a";
+        const AT: u32 = 1 << 20;
+        let dir = tempfile::tempdir().unwrap();
+        let boards = FakeBoards::default();
+        boards.plug(PORT, board(1));
+        let mut options = Options::command(dir.path().join("home"));
+        options.mdns = false;
+        options.usb = true;
+        let app = Airlift::open_with(options, Arc::new(boards.clone()));
+        let app = app.await.unwrap();
+        let file = dir.path().join("blob.bin");
+        std::fs::write(&file, [0x40; 3 * 4096]).unwrap();
+        let part = FlashPart {
+            offset: AT,
+            path: file.to_string_lossy().into_owned(),
+        };
+        let request = FlashRequest {
+            source: FlashSource::Parts { parts: vec![part] },
+            name: None,
+            trusts: Vec::new(),
+            wifi: None,
+            factory_slot: false,
+            bootloader: None,
+            keep_nvs: true,
+            backup: false,
+        };
+        let port = app.usb_connect(PORT).await.unwrap();
+        assert_eq!(port.diagnosis.unwrap().code, "blank_flash");
+        let plan = app.usb_plan_flash(PORT, request).await.unwrap();
+        boards.break_sector(PORT, AT + 4096);
+        let job = app.usb_carry_out(PORT, plan.id).await.unwrap();
+        let job = app.usb_wait(PORT, job).await.unwrap();
+        assert_eq!(job.end, Some(UsbEnd::Failed), "{job:?}");
+        let port = app.shared.usb.table().view(PORT).unwrap();
+        assert_eq!(port.activity, A::Connected);
+        // It is not blank any more.
+        assert_eq!(port.diagnosis.unwrap().code, "no_bootloader");
+    }
 }
