@@ -17,3 +17,5 @@ mod updating;
 mod usage;
 #[cfg(unix)]
 mod usb;
+#[cfg(unix)]
+mod usb_left;

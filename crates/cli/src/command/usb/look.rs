@@ -11,7 +11,6 @@ use airlift_app::dto::{Diagnosis, RegionHealth, UsbBoard, Verdict};
 pub async fn info(app: &Airlift, port: &OnePort, json: bool) -> Result<u8, Failure> {
     let path = board::one(app, port).await?;
     let board = connect(app, &path).await?;
-    app.usb_reset(&path).await.ok();
     if json {
         output::json(&object(Some(&path), None, &board))?;
     } else {
@@ -33,8 +32,6 @@ pub async fn diagnose(app: &Airlift, args: &Diagnose) -> Result<u8, Failure> {
             follow::interruptible(app, &path, looking).await
         }
     };
-    // It is left as it was found: running.
-    app.usb_reset(&path).await.ok();
     let diagnosis = diagnosis?;
     if args.json {
         output::json(&object(Some(&path), None, &diagnosis))?;

@@ -25,7 +25,6 @@ pub async fn flash(app: &Airlift, args: &Flash) -> Result<u8, Failure> {
             look::connect(app, port).await?;
             let planning = app.usb_plan_flash(port, request.clone());
             let plan = follow::interruptible(app, port, planning).await;
-            app.usb_reset(port).await.ok();
             Show::new(args.json).plan(port, &plan?)?;
         }
         return Ok(exit::DONE);
@@ -37,7 +36,6 @@ pub async fn flash(app: &Airlift, args: &Flash) -> Result<u8, Failure> {
             let plan = match app.usb_plan_flash(&port, request).await {
                 Ok(plan) => plan,
                 Err(error) => {
-                    app.usb_reset(&port).await.ok();
                     return Err(error.into());
                 }
             };
@@ -105,12 +103,10 @@ async fn one(
     let id = match decided.await {
         Ok(ControlFlow::Continue(id)) => id,
         Ok(ControlFlow::Break(code)) => {
-            app.usb_reset(&port).await.ok();
             return Ok(code);
         }
         Err(failure) => {
             // It is left as it was found: running.
-            app.usb_reset(&port).await.ok();
             return Err(failure);
         }
     };
