@@ -12,6 +12,7 @@ use super::open_with;
 use crate::args::Usb;
 use crate::failure::Failure;
 use airlift_app::Airlift;
+use airlift_app::dto::UsbActivity;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -23,8 +24,20 @@ pub async fn run(command: Usb) -> Result<u8, Failure> {
     })
     .await?;
     let result = on(&app, command).await;
+    leave(&app).await;
     app.close().await;
     result
+}
+
+/// Boards that were only looked at are left as they were found: running. One that was written in part
+/// stays in its loader, for whoever goes on.
+async fn leave(app: &Airlift) {
+    for port in app.usb_ports() {
+        if port.activity == UsbActivity::Connected && port.job.is_none() {
+            // A port without lines for it stays where it is, and somebody presses RESET.
+            let _ = app.usb_reset(&port.path).await;
+        }
+    }
 }
 
 async fn on(app: &Airlift, command: Usb) -> Result<u8, Failure> {

@@ -157,7 +157,6 @@ fn a_release_is_flashed_and_the_board_starts_it() {
         .succeeded();
     let lines = run.json();
     assert_eq!(event(&lines, "plan")["kind"], "flash");
-    assert_eq!(event(&lines, "progress")["port"], bench.port().as_str());
     let job = event(&lines, "job");
     assert_eq!(job["end"], "done", "{job}");
     assert_eq!(bench.boots().as_deref(), Some("ota_0"));
