@@ -121,11 +121,17 @@ class BoardFromNothing(UsbTest):
         facts = self.find("usbFacts").text
         for words in ("ESP32-C3", "7c:df:a1:00:00:01", "4 MiB", "nothing is locked"):
             self.assertIn(words, facts)
-        diagnosis = self.find("usbDiagnosis")
-        self.assertEqual(diagnosis.attribute("data-code"), "blank_flash")
-        self.assertEqual(diagnosis.attribute("data-verdict"), "foreign")
+        self.find("usbDiagnosis", '[data-code="blank_flash"][data-verdict="foreign"]')
         written = [each for each in self.board.journal() if each["kind"] in WRITES]
         self.assertEqual(written, [], "looking changes nothing")
+
+    def test_2_dropping_a_file_on_the_page_offers_to_flash_it(self):
+        case.DESK.drag("enter", [self.release])
+        self.assertIn("Flash", self.wait_text("dropSentence", self.release.name).text)
+        case.DESK.drag("drop", [self.release])
+        self.assertIn(self.release.name, self.find("flashSheet").text)
+        self.window.keys(case.ESCAPE)
+        self.gone("flashSheet")
 
     def test_3_a_flash_shows_its_plan_and_writes_what_it_says(self):
         self.flash()
@@ -144,7 +150,7 @@ class BoardFromNothing(UsbTest):
         at, _ = self.board.partition("ota_0")
         self.assertEqual(flash[at : at + len(app)], app)
         self.assertLessEqual(len(self.board.changed(before)) * SECTOR, sum(steps.values()))
-        self.assertEqual(self.find("usbDiagnosis").attribute("data-verdict"), "healthy")
+        self.find("usbDiagnosis", '[data-verdict="healthy"]')
 
     def test_4_what_was_flashed_on_what_is_listed(self):
         self.find("usbRecords").click()
@@ -202,9 +208,8 @@ class BoardFromNothing(UsbTest):
         self.board.start("--mac", "7c:df:a1:00:00:01", *self.options)
         whole = self.board.bytes()
         self.connect()
-        self.assertEqual(self.find("usbDiagnosis").attribute("data-code"), "otadata_lost")
-        region = self.find("usbRegion", '[data-region="otadata"]')
-        self.assertEqual(region.attribute("data-health"), "damaged")
+        self.find("usbDiagnosis", '[data-code="otadata_lost"]')
+        self.find("usbRegion", '[data-region="otadata"][data-health="damaged"]')
         plan = self.find("usbPlan", '[data-kind="repair"]', LOOK_SECONDS)
         self.assertEqual(plan.attribute("data-bytes"), "8192")
         self.assertEqual(self.find("usbCarryOut").text, "Repair: rewrite 8 KiB")
@@ -215,7 +220,7 @@ class BoardFromNothing(UsbTest):
             self.assertLessEqual(each["offset"] + each["length"], at + size)
         self.assertTrue(self.board.changed(whole))
         self.assertLessEqual(set(self.board.changed(whole)), {at, at + SECTOR})
-        self.assertEqual(self.find("usbDiagnosis").attribute("data-verdict"), "healthy")
+        self.find("usbDiagnosis", '[data-verdict="healthy"]')
 
     def test_9_what_was_overwritten_is_put_back(self):
         at, size = self.board.partition("otadata")
