@@ -171,8 +171,8 @@ impl Shared {
         let session = lane.session()?;
         let board = session.board();
         board.writable()?;
-        let (shared, chip) = (self.clone(), board.chip_id);
-        let known = blocking(move || shared.known_for(chip)).await?;
+        let (shared, board) = (self.clone(), board.clone());
+        let known = blocking(move || shared.known_for(&board)).await?;
         let start = self.usb.now();
         let found = on_flash(&*session, cancel, move |flash| {
             diagnose(flash, &known.borrow(), depth, &mut |_, _| {})

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use airlift_flash::diagnosis::Identity;
+use airlift_flash::{Bootloader, bootloader};
 use airlift_release::{Release, keys::key_set};
+use airlift_usb::Board;
 use airlift_wire::image::chip_name;
 use airlift_wire::limits::MAX_RELEASE_KEYS;
 use airlift_wire::{ErrorCode, KeySet, PublicKey};
 
+use super::plan::target;
 use crate::airlift::{Shared, lock};
 use crate::{Error, dto};
 
@@ -23,11 +26,16 @@ pub(super) struct Known {
     pub(super) chip: u16,
     pub(super) releases: Vec<Release>,
     pub(super) identity: Option<Identity>,
+    /// The one for the revision and the crystal of the board, when there is one.
+    bootloader: Option<Bootloader>,
 }
 
 impl Known {
     pub(super) fn borrow(&self) -> airlift_flash::Known<'_> {
-        let known = airlift_flash::Known::new(self.chip, &self.releases);
+        let mut known = airlift_flash::Known::new(self.chip, &self.releases);
+        if let Some(bootloader) = &self.bootloader {
+            known = known.with_bootloader(bootloader);
+        }
         match &self.identity {
             Some(identity) => known.with_identity(identity),
             None => known,
@@ -36,8 +44,9 @@ impl Known {
 }
 
 impl Shared {
-    /// What is known for boards of a chip. Reads files.
-    pub(super) fn known_for(&self, chip: u16) -> Result<Arc<Known>, Error> {
+    /// What is known for a board. Reads files.
+    pub(super) fn known_for(&self, board: &Board) -> Result<Arc<Known>, Error> {
+        let chip = board.chip_id;
         let trusted = self.keys.trusted()?;
         let name = chip_name(chip).unwrap_or_default();
         let mut releases = Vec::new();
@@ -84,6 +93,7 @@ impl Shared {
             chip,
             releases,
             identity,
+            bootloader: bootloader::for_target(&target(board)).ok(),
         }))
     }
 
@@ -143,5 +153,31 @@ impl Shared {
             )));
         }
         Ok(key_set(FIRST_EPOCH, root, &release)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::airlift::{Airlift, Options};
+    use crate::usb::fake::{FakeBoards, board};
+
+    #[tokio::test]
+    async fn a_repair_writes_the_bootloader_for_the_crystal_of_the_board() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = Options::command(dir.path().join("home"));
+        options.mdns = false;
+        let app = Airlift::open_with(options, Arc::new(FakeBoards::default()));
+        let app = app.await.unwrap();
+        let with = |mhz| {
+            let mut board = board(1);
+            (board.chip, board.chip_id) = ("esp32".to_owned(), 0);
+            board.crystal = Some(mhz);
+            let known = app.shared.known_for(&board).unwrap();
+            known.borrow().bootloader.cloned().unwrap()
+        };
+        assert_ne!(with(26).bytes(), with(40).bytes());
+        let usual = bootloader::for_chip(0, board(1).flash_size).unwrap();
+        assert_eq!(with(40).bytes(), usual.bytes());
     }
 }

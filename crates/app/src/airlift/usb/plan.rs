@@ -58,8 +58,8 @@ impl Airlift {
                 let message = "the board was not looked at yet";
                 return Err(Error::refused(ErrorCode::NotConnected, message));
             };
-            let (cancel, chip) = (lane.begin(), board.chip_id);
-            let known = blocking(move || shared.known_for(chip)).await?;
+            let (cancel, board) = (lane.begin(), board.clone());
+            let known = blocking(move || shared.known_for(&board)).await?;
             let plan = on_flash(&*session, cancel, move |flash| {
                 airlift_flash::repair(&looked, flash, &known.borrow(), how)
             })
@@ -90,8 +90,8 @@ impl Airlift {
         self.planning(port, async move |lane, board| {
             let (kept, target, backup) = (shared.clone(), board.clone(), request.backup);
             let contents = blocking(move || contents_for(&kept, &target, &request)).await?;
-            let chip = board.chip_id;
-            let known = blocking(move || shared.known_for(chip)).await?;
+            let this = board.clone();
+            let known = blocking(move || shared.known_for(&this)).await?;
             self.shared.releases_told_if_changed();
             let (after, contents) = blocking({
                 let board = board.clone();
@@ -356,7 +356,7 @@ fn credentials(wifi: &WifiCredentials) -> Result<Credentials, Error> {
     })
 }
 
-fn target(board: &Board) -> Target {
+pub(super) fn target(board: &Board) -> Target {
     let mut target = Target::new(board.chip_id, board.flash_size);
     let revision = board.revision.map(|(major, minor)| major * 100 + minor);
     target.revision = revision.and_then(|revision| u16::try_from(revision).ok());
