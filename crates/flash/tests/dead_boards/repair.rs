@@ -2,16 +2,11 @@
 
 use crate::boards::*;
 use crate::cases::{CASES, Case};
+use crate::start::{runs_as_it_should, start};
 use airlift_flash::diagnosis::{QUICK_BYTES, Verdict};
 use airlift_flash::{Depth, Diagnosis, How, Known, Plan, diagnose, repair};
-use airlift_virtual_device::Settings;
-use airlift_virtual_device::deterministic::Bench;
-use airlift_wire::image;
-use airlift_wire::otadata::ImageState;
-use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 /// What became of a board.
 pub struct Outcome {
@@ -60,18 +55,6 @@ fn carry_out(case: &Case) -> Outcome {
         after,
         again,
     }
-}
-
-/// What a device says of itself that starts with this flash, once it is past every trial.
-fn start(flash: &[u8]) -> Value {
-    let bench = Bench::new(7);
-    let nor = bench.add_device(flash.to_vec(), Settings::default());
-    assert!(nor.is_ok());
-    let info = bench.run(async {
-        bench.scheduler().sleep(Duration::from_secs(30)).await;
-        bench.client().get("/v1/device").await.unwrap().json()
-    });
-    info.unwrap()
 }
 
 /// The document says everything exactly; here is what matters most.
@@ -189,8 +172,6 @@ fn it_starts(case: &Case, outcome: &Outcome, version: &str, slot: &str) {
         after, plan, again, ..
     } = outcome;
     let name = case.name;
-    let bootloader = image::check(&after[..bundled(CHIP).bytes().len()]).unwrap();
-    assert_eq!(bootloader.header.chip_id, CHIP, "{name}");
     assert!(
         plan.afterwards.contains(version) && plan.afterwards.contains(slot),
         "{name}"
@@ -209,26 +190,7 @@ fn it_starts(case: &Case, outcome: &Outcome, version: &str, slot: &str) {
             "{name}"
         );
     }
-    let info = start(after);
-    let running = &info["running"];
-    assert_eq!(running["version"], version, "{name}");
-    assert_eq!(running["slot"], slot, "{name}");
-    assert_eq!(running["state"], ImageState::Valid.name(), "{name}");
-    let release = releases().iter().find(|r| r.manifest().version == version);
-    let release = release.unwrap();
-    assert_eq!(running["release"], release.id().to_string(), "{name}");
-    for (part, kind) in [
-        ("app_sha256", release.app()),
-        ("files_sha256", release.files()),
-    ] {
-        assert_eq!(running[part], kind.unwrap().digest().to_string(), "{name}");
-    }
-    assert_eq!(info["product"], PRODUCT, "{name}");
-    assert!(info["trust"]["root"].is_string(), "{name}");
-    for (path, content) in USER_FILES {
-        let wanted = case.keeps_files.then(|| content.to_vec());
-        assert_eq!(read_file(after, path), wanted, "{name}: {path}");
-    }
+    runs_as_it_should(case, after);
     let lost_files = plan.losses.iter().any(|loss| loss.contains("files"));
     assert!(
         case.keeps_files || lost_files || had_none(outcome),
