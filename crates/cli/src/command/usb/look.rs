@@ -26,13 +26,12 @@ pub async fn diagnose(app: &Airlift, args: &Diagnose) -> Result<u8, Failure> {
     let quick = app.usb_ports().into_iter().find(|port| port.path == path);
     let quick = quick.and_then(|port| port.diagnosis);
     let diagnosis = match quick.filter(|quick| args.quick || quick.complete) {
-        Some(diagnosis) => Ok(diagnosis),
+        Some(diagnosis) => diagnosis,
         None => {
             let looking = app.usb_diagnose(&path, !args.quick);
-            follow::interruptible(app, &path, looking).await
+            follow::interruptible(app, &path, looking).await?
         }
     };
-    let diagnosis = diagnosis?;
     if args.json {
         output::json(&object(Some(&path), None, &diagnosis))?;
     } else {

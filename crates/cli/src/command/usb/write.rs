@@ -10,7 +10,6 @@ use airlift_app::dto::{FlashPart, FlashPlan, FlashRequest, FlashSource, WifiCred
 use airlift_app::{Airlift, Secret};
 use airlift_wire::ErrorCode;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
-use std::ops::ControlFlow;
 use std::path::Path;
 
 pub async fn flash(app: &Airlift, args: &Flash) -> Result<u8, Failure> {
@@ -24,8 +23,8 @@ pub async fn flash(app: &Airlift, args: &Flash) -> Result<u8, Failure> {
         for port in &ports {
             look::connect(app, port).await?;
             let planning = app.usb_plan_flash(port, request.clone());
-            let plan = follow::interruptible(app, port, planning).await;
-            Show::new(args.json).plan(port, &plan?)?;
+            let plan = follow::interruptible(app, port, planning).await?;
+            Show::new(args.json).plan(port, &plan)?;
         }
         return Ok(exit::DONE);
     }
@@ -33,12 +32,7 @@ pub async fn flash(app: &Airlift, args: &Flash) -> Result<u8, Failure> {
         let (app, request) = (app.clone(), request.clone());
         async move {
             app.usb_connect(&port).await?;
-            let plan = match app.usb_plan_flash(&port, request).await {
-                Ok(plan) => plan,
-                Err(error) => {
-                    return Err(error.into());
-                }
-            };
+            let plan = app.usb_plan_flash(&port, request).await?;
             shown.show().plan(&port, &plan)?;
             let job = app.usb_carry_out(&port, plan.id).await?;
             Ok(app.usb_wait(&port, job).await?)
@@ -80,36 +74,24 @@ async fn one(
 ) -> Result<u8, Failure> {
     let port = board::one(app, port).await?;
     look::connect(app, &port).await?;
+    if look_at_all {
+        // What was not looked at cannot be chosen to start.
+        follow::interruptible(app, &port, app.usb_diagnose(&port, true)).await?;
+    }
+    let plan = follow::interruptible(app, &port, plan(&port)).await?;
     let show = Show::new(json);
-    let decided = async {
-        if look_at_all {
-            // What was not looked at cannot be chosen to start.
-            follow::interruptible(app, &port, app.usb_diagnose(&port, true)).await?;
-        }
-        let plan = follow::interruptible(app, &port, plan(&port)).await?;
-        show.plan(&port, &plan)?;
-        if let Some(blocked) = plan.blocked {
-            let code = ErrorCode::parse(&blocked.code).unwrap_or(ErrorCode::NoRepair);
-            return Ok(ControlFlow::Break(exit::of(code)));
-        }
-        if only_plan || plan.steps.is_empty() {
-            return Ok(ControlFlow::Break(exit::DONE));
-        }
-        if !yes && !asked()? {
-            return Err(Failure::new(ErrorCode::Cancelled, "nothing was written"));
-        }
-        Ok(ControlFlow::Continue(plan.id))
-    };
-    let id = match decided.await {
-        Ok(ControlFlow::Continue(id)) => id,
-        Ok(ControlFlow::Break(code)) => {
-            return Ok(code);
-        }
-        Err(failure) => {
-            // It is left as it was found: running.
-            return Err(failure);
-        }
-    };
+    show.plan(&port, &plan)?;
+    if let Some(blocked) = plan.blocked {
+        let code = ErrorCode::parse(&blocked.code).unwrap_or(ErrorCode::NoRepair);
+        return Ok(exit::of(code));
+    }
+    if only_plan || plan.steps.is_empty() {
+        return Ok(exit::DONE);
+    }
+    if !yes && !asked()? {
+        return Err(Failure::new(ErrorCode::Cancelled, "nothing was written"));
+    }
+    let id = plan.id;
     follow::all(app, std::slice::from_ref(&port), show, |port, _: Shown| {
         let app = app.clone();
         async move {
