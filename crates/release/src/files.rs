@@ -14,7 +14,7 @@ pub use folder::from_folder;
 pub use foreign::{MAX_FOREIGN_TAR, from_tar};
 
 use crate::{Error, read_bounded};
-use airlift_wire::tar::VERSION_FILE;
+use airlift_wire::tar::{self, BLOCK, VERSION_FILE};
 use bytes::Bytes;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -43,6 +43,31 @@ impl Files {
     /// What was left out.
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
+    }
+
+    /// The same files with other paths and contents, as `change` gives them, in the order of the tar.
+    /// Folders stay; a path that `change` makes twice is refused (`bad_tar`).
+    pub fn rewrite<E: From<Error>>(
+        self,
+        mut change: impl FnMut(&str, Bytes) -> Result<(String, Bytes), E>,
+    ) -> Result<Self, E> {
+        let mut tree = tree::Tree::default();
+        let mut at = 0;
+        for entry in &self.listing.entries {
+            let start = at + BLOCK;
+            let end = start + entry.size as usize;
+            at = end + tar::padding(entry.size);
+            let path = &*entry.path;
+            if entry.is_folder() {
+                tree.folder(&tree::components(path)?, path)?;
+                continue;
+            }
+            let (path, content) = change(path, self.tar.slice(start..end))?;
+            tree.file(&tree::components(&path)?, &path, content)?;
+        }
+        let mut files = tree.finish()?;
+        files.skipped.extend(self.skipped);
+        Ok(files)
     }
 }
 
@@ -124,8 +149,9 @@ impl fmt::Display for Skipped {
     }
 }
 
-/// Folders and files that tools leave behind and no device wants.
-const CACHES: &[&str] = &[
+/// Folders and files that tools leave behind and no device wants, wherever they are. Beside them, what
+/// ends in `.pyc` or starts with `._` is left out.
+pub const CACHES: &[&str] = &[
     "__pycache__",
     ".git",
     ".hg",
@@ -133,6 +159,8 @@ const CACHES: &[&str] = &[
     ".mypy_cache",
     ".pytest_cache",
     ".ruff_cache",
+    ".tox",
+    ".venv",
     ".idea",
     ".vscode",
     ".DS_Store",

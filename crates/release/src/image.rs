@@ -3,6 +3,8 @@
 //! [`inspect`] describes an image even when its checksum or hash is wrong; [`check`] accepts only
 //! a sound one, by the rules of the second-stage bootloader.
 
+mod banner;
+
 use crate::{Error, FileKind};
 use airlift_wire::image::{self as wire_image, Checker, Descriptor, HEADER_LEN, Header, chip_name};
 use airlift_wire::partition;
@@ -41,8 +43,21 @@ pub struct ImageInfo {
     pub sha256: Option<String>,
     /// What is wrong with length, checksum or hash; `None` for a sound image.
     pub damage: Option<String>,
-    /// Whether it is a MicroPython interpreter: its application is in the files part.
+    /// Whether it is a MicroPython interpreter: its application is in the files part. Told by the
+    /// project's name, or by MicroPython's own version string, which builds of another name have too.
     pub micropython: bool,
+    /// The version in MicroPython's own version string.
+    pub micropython_version: Option<String>,
+}
+
+impl ImageInfo {
+    /// The interpreter in words, as `MicroPython v1.28.0`; `None` for an image that has none.
+    pub fn interpreter(&self) -> Option<String> {
+        match &self.micropython_version {
+            Some(version) => Some(format!("MicroPython {version}")),
+            None => self.micropython.then(|| "MicroPython".to_owned()),
+        }
+    }
 }
 
 /// One segment of an image.
@@ -107,6 +122,8 @@ fn describe(bytes: &[u8]) -> Result<ImageInfo, Error> {
     let verdict = wire_image::check(bytes);
     let descriptor = AppDescriptor::of(bytes);
     let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let is_named = |d: &AppDescriptor| d.project == MICROPYTHON;
+    let version = banner::version(bytes);
     Ok(ImageInfo {
         size,
         chip_id: header.chip_id,
@@ -114,9 +131,8 @@ fn describe(bytes: &[u8]) -> Result<ImageInfo, Error> {
         entry: header.entry,
         flash_size: 0x10_0000u32.checked_shl(header.flash_size_code.into()),
         segments: segments(bytes, &header),
-        micropython: descriptor
-            .as_ref()
-            .is_some_and(|d| d.project == MICROPYTHON),
+        micropython: version.is_some() || descriptor.as_ref().is_some_and(is_named),
+        micropython_version: version.map(str::to_owned),
         descriptor,
         sha256: verdict.ok().and_then(|c| c.sha256).map(|d| d.to_string()),
         damage: verdict.err().map(|e| e.to_string()),

@@ -127,7 +127,7 @@ impl fmt::Display for Warning {
             Self::NoFiles => f.write_str("the files part is empty: it removes every file"),
             Self::Skipped(skipped) => {
                 const SHOWN: usize = 5;
-                write!(f, "left out: ")?;
+                write!(f, "left out {}: ", skipped.len())?;
                 for (n, entry) in skipped.iter().take(SHOWN).enumerate() {
                     write!(f, "{}{entry}", if n == 0 { "" } else { ", " })?;
                 }

@@ -1,5 +1,5 @@
 use crate::given::{canonical, tests_folder};
-use airlift_release::files::{SkipReason, Skipped, check_canonical, from_folder, from_tar};
+use airlift_release::files::{CACHES, SkipReason, Skipped, check_canonical, from_folder, from_tar};
 use airlift_release::wire::tar::Kind;
 use airlift_release::wire::tar::{TarError, blocks_for};
 use airlift_release::{Error, Files, FilesInput};
@@ -108,6 +108,53 @@ fn caches_and_version_are_left_out_and_reported_once() {
     };
     assert!(files.skipped().contains(&version));
     assert_eq!(version.to_string(), "VERSION (the updater writes it)");
+}
+
+#[test]
+fn rewritten_files_keep_folders_and_what_was_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "lib/a.py", b"a");
+    write(dir.path(), "lib/b.txt", &[b'b'; 600]);
+    write(dir.path(), "VERSION", b"1");
+    fs::create_dir(dir.path().join("empty")).unwrap();
+    let files = from_folder(dir.path()).unwrap();
+    let skipped = files.skipped().to_vec();
+    let rewritten = files.rewrite(|path, content| match path.strip_suffix(".py") {
+        Some(stem) => {
+            Ok::<_, Error>((format!("{stem}.mpy"), [&content, &b"!"[..]].concat().into()))
+        }
+        None => Ok((path.to_owned(), content)),
+    });
+    let rewritten = rewritten.unwrap();
+    let by_hand = canonical(&[
+        ("empty/", b""),
+        ("lib/", b""),
+        ("lib/a.mpy", b"a!"),
+        ("lib/b.txt", &[b'b'; 600]),
+    ]);
+    assert_eq!(rewritten.tar()[..], by_hand);
+    assert_eq!(rewritten.skipped(), skipped);
+}
+
+#[test]
+fn a_path_that_rewriting_makes_twice_is_refused() {
+    let files = memory([("a.mpy", b""), ("a.py", b"")]).unwrap();
+    let same = files.rewrite(|_, content| Ok::<_, Error>(("a.mpy".to_owned(), content)));
+    let error = same.unwrap_err();
+    assert!(
+        error.to_string().starts_with("a.mpy: it is there twice"),
+        "{error}"
+    );
+}
+
+#[test]
+fn every_cache_is_left_out_wherever_it_is() {
+    for cache in CACHES {
+        let (top, deep) = (format!("{cache}/x"), format!("lib/{cache}"));
+        let files = memory([(&*top, b""), (&*deep, b""), ("main.py", b"")]).unwrap();
+        assert_eq!(files.listing().files(), 1, "{cache}");
+        assert_eq!(files.skipped().len(), 2, "{cache}");
+    }
 }
 
 #[test]

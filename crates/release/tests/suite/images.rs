@@ -164,8 +164,29 @@ fn micropython_is_recognised_by_its_project_name() {
         descriptor: Some(("v1.28.0", "micropython")),
         ..Image::default()
     };
-    assert!(image::check(&micropython.build()).unwrap().micropython);
-    assert!(!image::check(&Image::default().build()).unwrap().micropython);
+    let info = image::check(&micropython.build()).unwrap();
+    assert!(info.micropython);
+    assert_eq!(info.micropython_version, None);
+    assert_eq!(info.interpreter().as_deref(), Some("MicroPython"));
+    let other = image::check(&Image::default().build()).unwrap();
+    assert!(!other.micropython);
+    assert_eq!(other.interpreter(), None);
+}
+
+#[test]
+fn micropython_of_another_project_name_is_recognised_by_its_own_version_string() {
+    let mut rodata = vec![0; 600];
+    let banner = b"3.4.0; MicroPython v1.28.0 on 2026-04-06\0";
+    rodata[300..300 + banner.len()].copy_from_slice(banner);
+    let image = Image {
+        segments: vec![(0x3C00_0020, rodata)],
+        ..Image::default()
+    };
+    let info = image::check(&image.build()).unwrap();
+    assert_eq!(info.descriptor.as_ref().unwrap().project, "blink");
+    assert!(info.micropython);
+    assert_eq!(info.micropython_version.as_deref(), Some("v1.28.0"));
+    assert_eq!(info.interpreter().as_deref(), Some("MicroPython v1.28.0"));
 }
 
 #[test]
