@@ -74,6 +74,18 @@ impl Usb {
             .clone()
     }
 
+    /// The board of a port answers on another one: what runs on the first goes on there.
+    pub(crate) fn moved(&self, from: &str, to: &str) -> Result<(), Error> {
+        self.edit(|table| {
+            table.moved(from, to)?;
+            let mut lanes = lock(&self.lanes);
+            if let Some(lane) = lanes.remove(from) {
+                lanes.insert(to.to_owned(), lane);
+            }
+            Ok(())
+        })
+    }
+
     /// Lists the ports, and watches them from now on.
     pub(crate) async fn start(self: &Arc<Self>) -> Result<(), Error> {
         if lock(&self.watching).is_none() {

@@ -51,6 +51,8 @@ struct Fake {
     hooks: Vec<(usize, Hook)>,
     /// A sector that does not take what is written.
     bad: Option<u32>,
+    /// Whether the port says what its adapter is, and its serial number.
+    adapter: Option<Option<String>>,
 }
 
 impl FakeBoards {
@@ -73,8 +75,24 @@ impl FakeBoards {
             starts: 0,
             hooks: Vec::new(),
             bad: None,
+            adapter: None,
         };
         boards.insert(path.to_owned(), fake);
+    }
+
+    /// Says what the adapter of a port is.
+    pub(crate) fn identify(&self, path: &str, serial_number: Option<&str>) {
+        let serial_number = serial_number.map(str::to_owned);
+        self.on(path, |fake| fake.adapter = Some(serial_number));
+    }
+
+    /// Unplugs a board and plugs it in under another name.
+    pub(crate) fn replug(&self, from: &str, to: &str) {
+        let mut boards = lock(&self.0);
+        let mut fake = boards.remove(from).expect("a board is there");
+        fake.plugged = true;
+        fake.plugs += 1;
+        boards.insert(to.to_owned(), fake);
     }
 
     pub(crate) fn unplug(&self, path: &str) {
@@ -129,12 +147,12 @@ impl Boards for FakeBoards {
     fn ports(&self) -> Result<Vec<Found>, Error> {
         let boards = lock(&self.0);
         let there = boards.iter().filter(|(_, fake)| fake.plugged);
-        let found = there.map(|(path, _)| Found {
+        let found = there.map(|(path, fake)| Found {
             path: path.clone(),
-            vendor_id: None,
-            product_id: None,
+            vendor_id: fake.adapter.as_ref().map(|_| 0x303A),
+            product_id: fake.adapter.as_ref().map(|_| 0x1001),
             adapter: "memory".into(),
-            serial_number: None,
+            serial_number: fake.adapter.clone().flatten(),
             likely: None,
             problem: None,
             named: false,
@@ -181,10 +199,10 @@ struct FakeSession {
 
 impl FakeSession {
     fn there(&self) -> Result<(), Usb> {
-        let there = |fake: &mut Fake| fake.plugged && fake.plugs == self.plug;
-        match self.boards.on(&self.path, there) {
-            true => Ok(()),
-            false => Err(unplugged(&self.path)),
+        let boards = lock(&self.boards.0);
+        match boards.get(&self.path) {
+            Some(fake) if fake.plugged && fake.plugs == self.plug => Ok(()),
+            _ => Err(unplugged(&self.path)),
         }
     }
 

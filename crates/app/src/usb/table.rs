@@ -15,6 +15,10 @@ use crate::dto::{
 };
 use crate::job::rate::Rate;
 
+mod moved;
+
+pub(crate) use moved::Came;
+
 /// How often a port is told about at most.
 pub(crate) const TELL_EVERY: Duration = Duration::from_millis(100);
 /// How many lines of a log wait for the next time that something is told; older ones are only kept.
@@ -50,6 +54,8 @@ pub(crate) struct Table {
     gone: Vec<String>,
     jobs: u32,
     plans: u32,
+    /// How often ports were listed.
+    lists: u64,
 }
 
 #[derive(Debug)]
@@ -59,10 +65,12 @@ struct Port {
     lines: Vec<UsbLogLine>,
     told: Option<Duration>,
     pending: bool,
+    /// The list with which it came, or went.
+    turned: u64,
 }
 
 impl Port {
-    fn new(found: Found) -> Self {
+    fn new(found: Found, turned: u64) -> Self {
         Self {
             view: UsbPort {
                 path: found.path,
@@ -86,18 +94,22 @@ impl Port {
             lines: Vec::new(),
             told: None,
             pending: true,
+            turned,
         }
     }
 
     /// It is listed again, perhaps as another adapter than before.
-    fn found(&mut self, found: Found) {
+    fn found(&mut self, found: Found, list: u64) {
         let view = &mut self.view;
         let other = view.serial_number != found.serial_number
             || (view.vendor_id, view.product_id) != (found.vendor_id, found.product_id);
         if other && view.activity == UsbActivity::Idle {
             // What was known is of another board.
-            *self = Self::new(found);
+            *self = Self::new(found, list);
             return;
+        }
+        if other || !view.present {
+            self.turned = list;
         }
         let before = view.clone();
         view.vendor_id = found.vendor_id;
@@ -116,12 +128,15 @@ impl Table {
     /// Takes over what the system lists. What is not there any more goes, unless something is known of
     /// it or it was named by hand. Returns the ports that went away while they were in use.
     pub(crate) fn list(&mut self, found: Vec<Found>) -> Vec<String> {
+        self.lists += 1;
+        let list = self.lists;
         let paths: Vec<String> = found.iter().map(|found| found.path.clone()).collect();
         for found in found {
             match self.ports.get_mut(&found.path) {
-                Some(port) => port.found(found),
+                Some(port) => port.found(found, list),
                 None => {
-                    self.ports.insert(found.path.clone(), Port::new(found));
+                    self.ports
+                        .insert(found.path.clone(), Port::new(found, list));
                 }
             }
         }
@@ -140,6 +155,7 @@ impl Table {
                 view.present = false;
                 view.problem = None;
                 port.pending = true;
+                port.turned = list;
                 if view.activity != UsbActivity::Idle {
                     lost.push(path.clone());
                 }
@@ -154,8 +170,10 @@ impl Table {
 
     /// Adds a port that was named by hand.
     pub(crate) fn add(&mut self, found: Found) {
-        let path = found.path.clone();
-        self.ports.entry(path).or_insert_with(|| Port::new(found));
+        let (path, list) = (found.path.clone(), self.lists);
+        self.ports
+            .entry(path)
+            .or_insert_with(|| Port::new(found, list));
     }
 
     /// Every port, by path.

@@ -21,6 +21,8 @@ use crate::usb::lane::Lane;
 use crate::usb::table::{JobEnd, Progress};
 use crate::usb::view;
 
+mod elsewhere;
+
 /// How often a port that went away is looked for when the system does not say that it is back.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Until a port that is back, and cannot be used yet, is tried again.
@@ -52,24 +54,29 @@ impl Airlift {
         Ok(id)
     }
 
-    /// Waits for the end of a job.
+    /// Waits for the end of a job, on the port where it was started or where its board came back.
     ///
     /// # Errors
     /// `no_such_port`; `no_such_job` when another one has been started there since.
     pub async fn usb_wait(&self, port: &str, job: u32) -> Result<UsbJob, Error> {
-        let lane = self.shared.usb.lane(port);
-        self.shared.usb.table().view(port)?;
+        let usb = &self.shared.usb;
+        let now = usb.table().job(job).map(|(path, _)| path.to_owned());
+        let Some(now) = now else {
+            usb.table().view(port)?;
+            return Err(Error::NoSuchJob(job));
+        };
+        let lane = usb.lane(&now);
         // The sender lives as long as the lane.
         let _ = lane.ended.subscribe().wait_for(|ended| *ended >= job).await;
-        let view = self.shared.usb.table().view(port)?;
-        view.job
-            .filter(|last| last.id == job)
-            .ok_or(Error::NoSuchJob(job))
+        let table = usb.table();
+        let (_, job) = table.job(job).ok_or(Error::NoSuchJob(job))?;
+        Ok(job.clone())
     }
 }
 
 struct Job {
     shared: Arc<Shared>,
+    /// Where its board is, or was last.
     port: String,
     lane: Arc<Lane>,
     id: u32,
@@ -86,13 +93,14 @@ struct Reached {
 }
 
 impl Job {
-    async fn run(self, bound: Option<Arc<Bound>>) {
+    async fn run(mut self, bound: Option<Arc<Bound>>) {
         let Some(bound) = bound else {
             let message = "the plan is not there any more".to_owned();
             let error = Error::refused(ErrorCode::PlanStale, message);
             return self.end(A::Connected, JobEnd::of(&error), None, 0).await;
         };
-        let turn = self.lane.turn().await;
+        let lane = self.lane.clone();
+        let turn = lane.turn().await;
         let mut reached = Reached::default();
         let result = self.attempts(&bound, &mut reached).await;
         let bytes = reached.bytes;
@@ -122,7 +130,7 @@ impl Job {
     }
 
     /// Tries until it is done, or there is a reason not to go on.
-    async fn attempts(&self, bound: &Arc<Bound>, reached: &mut Reached) -> Result<(), Error> {
+    async fn attempts(&mut self, bound: &Arc<Bound>, reached: &mut Reached) -> Result<(), Error> {
         let mut session = self.lane.session()?;
         let backup = self.backup_to(bound);
         loop {
@@ -139,7 +147,7 @@ impl Job {
             self.shared
                 .usb
                 .edit(|table| table.fail(&self.port, A::Unplugged, &error));
-            session = self.comes_back(&error).await?;
+            session = self.comes_back(bound, &error).await?;
             bound.is_for(session.board())?;
             self.lane.set_session(Some(session.clone()));
             self.shared.usb.edit(|table| table.resume(&self.port));
@@ -223,10 +231,12 @@ impl Job {
         })
     }
 
-    /// Waits until the port is there again and a loader answers on it.
-    async fn comes_back(&self, lost: &Error) -> Result<Arc<dyn Session>, Error> {
+    /// Waits until the port is there again and a loader answers on it, or until the board answers on
+    /// another port.
+    async fn comes_back(&mut self, bound: &Bound, lost: &Error) -> Result<Arc<dyn Session>, Error> {
         let cancelled = || Error::refused(ErrorCode::Cancelled, "it was cancelled");
         let deadline = self.shared.patience.map(|wait| Instant::now() + wait);
+        let mut left_alone = Vec::new();
         loop {
             tokio::select! {
                 biased;
@@ -245,6 +255,8 @@ impl Job {
                 self.shared
                     .usb
                     .edit(|table| table.set_activity(&self.port, A::Unplugged));
+            } else if let Some(session) = self.elsewhere(bound, &mut left_alone).await? {
+                return Ok(session);
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Err(Error::refused(lost.code(), lost.to_string()));

@@ -14,6 +14,8 @@ use crate::usb::fake::{FakeBoards, board};
 
 const A: &str = "/dev/a";
 const B: &str = "/dev/b";
+/// Where a board comes back.
+const MOVED: &str = "/dev/moved";
 /// So that a test that hangs fails.
 const SOON: Duration = Duration::from_secs(20);
 
@@ -178,6 +180,66 @@ async fn an_unplugged_board_is_waited_for_and_the_rest_is_written() {
     let path = crate::usb::backup::path(&bench.app.shared.home, &id);
     assert_eq!(std::fs::read(path).unwrap()[0x10_0000], 0xFF);
     assert_eq!(bench.app.usb_records().await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_board_that_comes_back_under_another_name_is_written_there() {
+    for serial_number in [Some("F412FA000001"), None] {
+        let bench = Bench::new().await;
+        bench.boards.identify(A, serial_number);
+        bench.app.usb_look().await.unwrap();
+        bench.app.usb_label(A, Some("rack 3".into())).await.unwrap();
+        let plan = bench.connect_and_plan(A, 8).await;
+        bench.boards.after(A, 3, |boards| boards.replug(A, MOVED));
+        let job = bench.app.usb_carry_out(A, plan).await.unwrap();
+        // Whoever waits knows the old name only.
+        let job = bench.wait(A, job).await;
+        assert_eq!(job.end, Some(UsbEnd::Done), "{job:?}");
+        let written: Vec<u32> = (0..8).map(|n| 0x10_0000 + n * 0x1000).collect();
+        assert_eq!(bench.written(MOVED), written, "each once");
+        let port = bench.port(MOVED);
+        assert_eq!(port.label.as_deref(), Some("rack 3"));
+        assert_eq!(port.activity, UsbActivity::Idle);
+        assert!(bench.app.shared.usb.table().view(A).is_err(), "it is gone");
+        let again = bench.wait(MOVED, job.id).await;
+        assert_eq!(again.id, job.id);
+        let record = &bench.app.usb_records().await.unwrap()[0];
+        assert_eq!(record.port, MOVED);
+        // It is used as any other.
+        bench.connect_and_plan(MOVED, 1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_board_that_looks_the_same_is_started_again_and_left_alone() {
+    let bench = Bench::new().await;
+    bench.boards.identify(A, None);
+    bench.boards.plug("/dev/before", board(8));
+    bench.boards.identify("/dev/before", None);
+    bench.app.usb_look().await.unwrap();
+    let plan = bench.connect_and_plan(A, 8).await;
+    bench.boards.after(A, 3, |boards| {
+        boards.unplug(A);
+        boards.plug("/dev/other", board(9));
+        boards.identify("/dev/other", None);
+    });
+    let job = bench.app.usb_carry_out(A, plan).await.unwrap();
+    let asked = async {
+        while bench.boards.starts("/dev/other") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SOON, asked).await.expect("it is asked");
+    bench.becomes("/dev/other", UsbActivity::Idle).await;
+    assert_eq!(bench.port(A).activity, UsbActivity::Unplugged);
+    bench.boards.replug(A, MOVED);
+    let job = bench.wait(A, job).await;
+    assert_eq!(job.end, Some(UsbEnd::Done), "{job:?}");
+    assert_eq!(bench.written(MOVED).len(), 8);
+    assert!(bench.written("/dev/other").is_empty());
+    assert_eq!(bench.boards.starts("/dev/other"), 1, "asked once");
+    assert_eq!(bench.boards.starts("/dev/before"), 0, "never asked");
+    assert_eq!(bench.port("/dev/other").board, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,9 +2,9 @@ use super::*;
 use crate::dto::{FlashStep, Verdict};
 use crate::error::info;
 
-const A: &str = "/dev/ttyACM0";
+pub(crate) const A: &str = "/dev/ttyACM0";
 
-fn found(path: &str, serial: &str) -> Found {
+pub(crate) fn found(path: &str, serial: &str) -> Found {
     Found {
         path: path.into(),
         vendor_id: Some(0x303A),
@@ -83,7 +83,7 @@ fn connected() -> Table {
     table
 }
 
-fn working() -> (Table, u32) {
+pub(crate) fn working() -> (Table, u32) {
     let mut table = connected();
     let plan = table.planned(A, plan(2));
     let job = table.start_job(A, plan.id).unwrap();
