@@ -166,6 +166,14 @@ pub enum Error {
     /// It was cancelled.
     #[error("it was cancelled")]
     Cancelled,
+    /// It was cancelled while something long was being written.
+    #[error("it was cancelled: what is in the flash from {offset:#x} to {:#x} is incomplete", .offset + .len)]
+    Interrupted {
+        /// First byte of what is incomplete.
+        offset: u32,
+        /// How many bytes.
+        len: u32,
+    },
     /// A file or a port cannot be read or written.
     #[error("{path}: {why}")]
     Io {
@@ -209,7 +217,7 @@ impl Error {
             Self::BadCredentials | Self::Unaligned { .. } | Self::Overlap { .. } => {
                 ErrorCode::Usage
             }
-            Self::Cancelled => ErrorCode::Cancelled,
+            Self::Cancelled | Self::Interrupted { .. } => ErrorCode::Cancelled,
             Self::BadElf { .. } => ErrorCode::BadImage,
             Self::Io { .. } => ErrorCode::Io,
             Self::Internal { .. } => ErrorCode::Internal,

@@ -12,7 +12,7 @@
 //!
 //! Connecting, the reset lines, the stub and the chips are [`espflash`]'s. Once its stub runs, the
 //! requests are made and the responses are read here: every wait has an end, memory is bounded
-//! whatever the line says, progress is in bytes of flash, and a write can be cancelled inside a
+//! whatever the line says, progress is in bytes of flash, and a write can be cancelled inside a long
 //! segment.
 //!
 //! A board works through the stub or not at all: what makes an upload of the stub fail is a bad line,

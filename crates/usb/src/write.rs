@@ -6,6 +6,9 @@
 //!    segment is begun when the one before it is right, so a plan can have what switches to new
 //!    bytes last.
 //!
+//! A cancel is heard between two segments, and within those of more than 64 KiB, which are apps and
+//! file systems.
+//!
 //! Doing it again after a cancel, an unplug or an error goes on where it was: what is right already
 //! is skipped, and the file of the first time keeps what was there before the first time.
 
@@ -24,6 +27,10 @@ mod put;
 mod runs;
 
 use compare::REGION;
+
+/// Longest segment that is written to its end once it is begun: a bootloader, a partition table,
+/// otadata. Half of one starts no board, and all of it takes a second or two.
+const WHOLE: u32 = 64 * 1024;
 
 pub(crate) const SECTOR: u32 = airlift_wire::limits::SECTOR_SIZE as u32;
 
@@ -140,7 +147,8 @@ impl From<Error> for Stopped {
 ///
 /// # Errors
 /// [`Error::Secured`] for a board that is locked, [`Error::OutOfRange`] and [`Error::Overlap`] for
-/// segments that cannot be, before anything is written; [`Error::Cancelled`] between two blocks;
+/// segments that cannot be, before anything is written; [`Error::Cancelled`] between two segments,
+/// [`Error::Interrupted`] within a long one;
 /// [`Error::BadFlash`] or [`Error::VerifyFailed`] when a sector is not right after it was written
 /// twice; those of the link.
 pub fn apply(
@@ -150,6 +158,7 @@ pub fn apply(
     cancel: &Cancel,
     on_progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, Stopped> {
+    let to_its_end = Cancel::new();
     let mut apply = Apply {
         link,
         options,
@@ -165,10 +174,10 @@ pub fn apply(
         },
         report: Report::default(),
     };
-    match apply.run() {
+    match apply.run(&to_its_end) {
         Ok(()) => Ok(apply.report),
         Err(error) => Err(Stopped {
-            error,
+            error: apply.interrupted(error),
             report: Box::new(apply.report),
         }),
     }
@@ -184,8 +193,9 @@ struct Apply<'a> {
     report: Report,
 }
 
-impl Apply<'_> {
-    fn run(&mut self) -> Result<(), Error> {
+impl<'a> Apply<'a> {
+    fn run(&mut self, to_its_end: &'a Cancel) -> Result<(), Error> {
+        let cancel = self.cancel;
         self.check()?;
         let total = self.segments.iter().map(Segment::size).sum();
         self.phase(Phase::Compare, total);
@@ -209,6 +219,12 @@ impl Apply<'_> {
             if len == 0 {
                 continue;
             }
+            cancel.check()?;
+            self.cancel = if segment.size() <= WHOLE {
+                to_its_end
+            } else {
+                cancel
+            };
             self.phase(Phase::Write, changed);
             self.advance(written);
             self.put(segment, differing)?;
@@ -226,6 +242,18 @@ impl Apply<'_> {
             self.report.unfinished = None;
         }
         Ok(())
+    }
+
+    /// A cancel while a segment is being written leaves it half done.
+    fn interrupted(&self, error: Error) -> Error {
+        let segment = self.segments.get(self.progress.segment);
+        match (error, self.report.unfinished, segment) {
+            (Error::Cancelled, Some(_), Some(segment)) => Error::Interrupted {
+                offset: segment.offset(),
+                len: segment.size(),
+            },
+            (error, ..) => error,
+        }
     }
 
     /// Whether the segments can be written to this board at all.

@@ -184,11 +184,48 @@ async fn a_cancel_is_heard_between_blocks_and_the_rest_is_written_later() {
         })
         .await
         .unwrap_err();
-    assert_eq!(stopped.error, Error::Cancelled);
+    let interrupted = Error::Interrupted {
+        offset: 0,
+        len: 0x8_0000,
+    };
+    assert_eq!(stopped.error, interrupted);
+    assert_eq!(
+        interrupted.to_string(),
+        "it was cancelled: what is in the flash from 0x0 to 0x80000 is incomplete"
+    );
     assert_eq!(stopped.report.unfinished, Some((0, 0x8_0000)));
     let report = put_one(&session, 0, &image).await.unwrap();
     assert!(report.skipped >= 0x1_0000, "{report:?}");
     assert!(board.snapshot()[..image.len()] == image[..]);
+}
+
+#[tokio::test]
+async fn a_short_segment_is_written_to_its_end_before_a_cancel_is_heard() {
+    let board = board(&[]);
+    let session = connect(&board).await;
+    let first = noise(0x1_0000, 3);
+    let second = noise(0x1000, 4);
+    let segments = [(0x1_0000, &first), (0x4_0000, &second)]
+        .map(|(offset, bytes)| Segment::new(offset, bytes.clone()).unwrap());
+    let cancel = Cancel::new();
+    let stopped = session
+        .run(move |link| {
+            let on_progress = &mut |progress: Progress| {
+                if progress.phase == Phase::Write {
+                    cancel.cancel();
+                }
+            };
+            let options = WriteOptions::default();
+            apply(link, &segments, &options, &cancel.clone(), on_progress)
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(stopped.error, Error::Cancelled);
+    assert_eq!(stopped.report.written, [(0x1_0000, 0x1_0000)]);
+    assert_eq!(stopped.report.unfinished, None);
+    let flash = board.snapshot();
+    assert!(flash[0x1_0000..][..first.len()] == first[..]);
+    assert!(flash[0x4_0000..][..0x1000] == [0xFF; 0x1000]);
 }
 
 #[tokio::test]
