@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use espflash::connection::Port;
@@ -35,17 +35,61 @@ pub(crate) trait Line: Send {
     fn set_lines(&mut self, dtr: bool, rts: bool) -> Result<(), Error>;
 }
 
-/// Counts up whenever the thread of a port does something: it does not hang inside the system.
+/// Whether the thread of a port lives: it counts up whenever it does something. While it computes it
+/// lives as well; only what waits inside the system may hang there.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Pulse(Arc<AtomicU64>);
+pub(crate) struct Pulse(Arc<Signs>);
+
+#[derive(Debug, Default)]
+struct Signs {
+    beats: AtomicU64,
+    computes: AtomicBool,
+}
 
 impl Pulse {
     pub(crate) fn beat(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.beats.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.beats.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is outside of the system, and nothing of it has to be seen.
+    pub(crate) fn computes(&self) -> bool {
+        self.0.computes.load(Ordering::Relaxed)
+    }
+
+    /// It computes, until the result is dropped.
+    pub(crate) fn computing(&self) -> Turn<'_> {
+        self.turn(true)
+    }
+
+    /// It is inside the system, until the result is dropped.
+    pub(crate) fn inside(&self) -> Turn<'_> {
+        self.turn(false)
+    }
+
+    fn turn(&self, computes: bool) -> Turn<'_> {
+        self.beat();
+        let before = self.0.computes.swap(computes, Ordering::Relaxed);
+        Turn {
+            pulse: self,
+            before,
+        }
+    }
+}
+
+/// What the thread of a port does, as long as this lives; then it does what it did before.
+pub(crate) struct Turn<'a> {
+    pulse: &'a Pulse,
+    before: bool,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.pulse.0.computes.store(self.before, Ordering::Relaxed);
+        self.pulse.beat();
     }
 }
 
@@ -131,6 +175,7 @@ impl Line for SerialLine {
     }
 
     fn receive(&mut self, out: &mut [u8], wait: Duration) -> Result<usize, Error> {
+        let _inside = self.pulse.inside();
         let deadline = Instant::now() + wait;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -152,6 +197,7 @@ impl Line for SerialLine {
     }
 
     fn send(&mut self, mut bytes: &[u8], wait: Duration) -> Result<(), Error> {
+        let _inside = self.pulse.inside();
         let deadline = Instant::now() + wait;
         let set = self.port.set_timeout(wait.min(SLICE));
         set.map_err(|error| self.lost(&error.to_string()))?;
@@ -172,16 +218,19 @@ impl Line for SerialLine {
     }
 
     fn discard(&mut self) -> Result<(), Error> {
+        let _inside = self.pulse.inside();
         let cleared = self.port.clear(ClearBuffer::Input);
         cleared.map_err(|error| self.lost(&error.to_string()))
     }
 
     fn set_baud(&mut self, baud: u32) -> Result<(), Error> {
+        let _inside = self.pulse.inside();
         let set = self.port.set_baud_rate(baud);
         set.map_err(|error| self.lost(&error.to_string()))
     }
 
     fn set_lines(&mut self, dtr: bool, rts: bool) -> Result<(), Error> {
+        let _inside = self.pulse.inside();
         let dtr = self.port.write_data_terminal_ready(dtr);
         let both = dtr.and_then(|()| self.port.write_request_to_send(rts));
         both.map_err(|error| {

@@ -53,7 +53,8 @@ pub struct ConnectOptions {
     /// How long the board may take.
     pub patience: Patience,
     /// How long the thread of the port may show no sign of life before it is abandoned, as when
-    /// the system does not return from a call.
+    /// the system does not return from a call. What [`Session::run`] computes takes as long as it
+    /// takes.
     pub stall: Duration,
 }
 
@@ -207,7 +208,7 @@ impl Session {
     ///
     /// # Errors
     /// Those of `work`; [`Error::Unplugged`] or [`Error::LinkLost`] when the session is over;
-    /// [`Error::LinkLost`] when the thread shows no sign of life for too long;
+    /// [`Error::LinkLost`] when the system does not return from the port;
     /// [`Error::Internal`] when `work` panics.
     pub async fn run<T, E>(
         &self,
@@ -311,7 +312,7 @@ async fn watched<T>(
         match tokio::time::timeout(stall, &mut answer).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(_)) => return Err(Error::lost("the port's thread has ended")),
-            Err(_) if pulse.count() == seen => {
+            Err(_) if pulse.count() == seen && !pulse.computes() => {
                 return Err(Error::lost("the system does not return from the port"));
             }
             Err(_) => seen = pulse.count(),
@@ -355,7 +356,7 @@ impl Thread {
         while lock(&self.over).is_none() {
             match inbox.recv_timeout(IDLE) {
                 Ok(Order::Work(work)) => {
-                    self.pulse.beat();
+                    let _computing = self.pulse.computing();
                     work(&mut loader);
                 }
                 Ok(Order::End(after, reply)) => {
@@ -381,5 +382,56 @@ impl Thread {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::tests::board;
+
+    const STALL: Duration = Duration::from_millis(10);
+
+    /// A session, and what its thread would hear and do.
+    fn session() -> (Session, Receiver<Order>, Pulse) {
+        let (orders, inbox) = channel();
+        let pulse = Pulse::default();
+        let session = Session {
+            path: "a port".into(),
+            board: board(1 << 20),
+            orders,
+            pulse: pulse.clone(),
+            stall: STALL,
+            over: Arc::default(),
+        };
+        (session, inbox, pulse)
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_the_system_does_not_let_go_is_given_up() {
+        let (session, _inbox, pulse) = session();
+        let _computing = pulse.computing();
+        let _inside = pulse.inside();
+        let error = session.run(|_| Ok::<(), Error>(())).await.unwrap_err();
+        assert!(matches!(error, Error::LinkLost { .. }), "{error}");
+        assert_eq!(session.lost(), Some(error.clone()));
+        assert_eq!(session.run(|_| Ok(())).await, Err(error));
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_computes_is_waited_for() {
+        let (_session, _inbox, pulse) = session();
+        let (reply, answer) = oneshot::channel();
+        let computing = pulse.computing();
+        drop(pulse.inside());
+        let waiting = watched(answer, &pulse, STALL);
+        tokio::pin!(waiting);
+        let long = tokio::time::timeout(20 * STALL, &mut waiting);
+        assert!(long.await.is_err(), "it is not given up");
+        reply.send(7).unwrap();
+        assert_eq!(waiting.await, Ok(7));
+        drop(computing);
+        let (_reply, answer) = oneshot::channel::<()>();
+        assert!(watched(answer, &pulse, STALL).await.is_err());
     }
 }
