@@ -18,10 +18,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use airlift_flash::Segment;
+use airlift_release::write::sync_dir;
 use sha2::{Digest as _, Sha256};
 
 use crate::board::Board;
@@ -140,9 +141,10 @@ impl Backup {
     /// Writes it: the whole file or none, for nobody else to read.
     pub(crate) fn save(&self, path: &Path) -> Result<(), Error> {
         let io = |error| Error::io(path, &error);
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(io)?;
-        }
+        // A name without a folder is one of the current folder.
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        let folder = folder.unwrap_or(Path::new("."));
+        fs::create_dir_all(folder).map_err(io)?;
         let mut name = path.as_os_str().to_os_string();
         name.push(".part");
         let part = Path::new(&name);
@@ -151,7 +153,8 @@ impl Backup {
             // Half a backup is none.
             let _gone = fs::remove_file(part);
         }
-        written.map_err(io)
+        // Before the flash is touched its new name has to last as well.
+        written.and_then(|()| sync_dir(folder)).map_err(io)
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -239,9 +242,14 @@ impl Backup {
     }
 }
 
-fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Writes a file of its own: one that is there may be readable for others.
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt as _;
@@ -285,6 +293,22 @@ mod tests {
             let mode = fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_part_that_others_may_read_is_not_written_into() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("one.bin");
+        let part = folder.path().join("one.bin.part");
+        fs::write(&part, b"left behind").unwrap();
+        fs::set_permissions(&part, fs::Permissions::from_mode(0o644)).unwrap();
+        let reader = File::open(&part).unwrap();
+        backup().save(&path).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(reader.metadata().unwrap().len(), 11, "another file");
     }
 
     #[test]
