@@ -193,8 +193,8 @@ fn fill_app(draft: &mut Draft, path: &Path) -> Result<(), Error> {
         }
     }
     lines.push(format!("For {chip}, {} segments", found.segments.len()));
-    if found.micropython {
-        lines.push("A MicroPython interpreter; its application is in the files".to_owned());
+    if let Some(interpreter) = found.interpreter() {
+        lines.push(format!("{interpreter}; its application is in the files"));
     }
     match (&found.damage, &found.sha256) {
         (Some(damage), _) => {

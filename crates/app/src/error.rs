@@ -20,6 +20,9 @@ pub enum Error {
     /// No image can be made of an ELF file.
     #[error(transparent)]
     Elf(#[from] crate::elf::ElfError),
+    /// Python cannot be compiled.
+    #[error(transparent)]
+    Mpy(#[from] crate::mpy::MpyError),
     /// The chunk server does not run.
     #[error(transparent)]
     Serve(#[from] airlift_serve::Error),
@@ -98,6 +101,7 @@ impl Error {
         match self {
             Self::Release(error) => error.code(),
             Self::Elf(error) => error.code(),
+            Self::Mpy(error) => error.code(),
             Self::Flash(error) => error.code(),
             Self::Usb(error) => error.code(),
             Self::Discover(Discover::BadAddress { .. } | Discover::Full { .. }) => ErrorCode::Usage,

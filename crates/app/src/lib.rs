@@ -10,6 +10,7 @@
 //! | [`library`], [`keys`] | releases and keys, as files |
 //! | [`store`] | jobs, history, remembered devices and settings, in SQLite |
 //! | [`job`] | one device's update to one release, as a state machine without I/O |
+//! | [`mpy`] | the Python of a release, compiled |
 //! | `usb` | boards on serial ports: what is known of each, and what is done to it |
 //! | [`events`] | numbered events for whoever listens |
 //!
@@ -33,6 +34,7 @@ pub mod keys;
 pub mod library;
 mod link;
 mod log;
+pub mod mpy;
 pub mod sample;
 mod secret;
 pub mod server;

@@ -175,6 +175,18 @@ async fn what_airlift_does_not_know_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
+async fn a_micropython_firmware_is_called_by_its_version() {
+    let bench = Bench::new().await;
+    let mut elf = elf::Elf::new("2026.11");
+    let banner = b"3.4.0; MicroPython v1.28.0 on 2026-04-06";
+    elf.section(".rodata").data[100..100 + banner.len()].copy_from_slice(banner);
+    let draft = bench.draft(&[&bench.file("firmware", &elf.bytes())]).await;
+    let found = draft.app.unwrap().found;
+    let line = "MicroPython v1.28.0; its application is in the files".to_owned();
+    assert!(found.contains(&line), "{found:?}");
+}
+
+#[tokio::test]
 async fn an_elf_fills_the_sheet_as_the_image_that_is_made_of_it() {
     let bench = Bench::new().await;
     let key = bench.airlift.new_key("mine", None).await.unwrap();

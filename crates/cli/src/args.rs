@@ -197,6 +197,10 @@ pub struct Pack {
     /// Folder or tar of files
     #[arg(long, value_name = "DIR|TAR")]
     pub files: Option<PathBuf>,
+    /// Compile the files' Python with mpy-cross, all but boot.py and main.py at the top. The program is
+    /// the one on the PATH, or the one that AIRLIFT_MPY_CROSS names
+    #[arg(long, requires = "files")]
+    pub mpy: bool,
     /// Release that names the part which is not carried
     #[arg(long, value_name = "R.airlift")]
     pub base: Option<PathBuf>,

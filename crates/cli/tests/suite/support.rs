@@ -73,6 +73,7 @@ impl Desk {
             .current_dir(self.dir.path())
             .env("AIRLIFT_HOME", self.path("home"))
             .env_remove("AIRLIFT_LOG")
+            .env_remove("AIRLIFT_MPY_CROSS")
             .env_remove("SOURCE_DATE_EPOCH")
             .stdin(Stdio::null());
         command
