@@ -44,6 +44,10 @@ pub(crate) enum State {
         idf: Option<String>,
         /// Bytes of flash that it believes in.
         flash: u32,
+        /// Whether the SHA-256 behind it is wrong. Its checksum is right: the ROM says "SHA-256
+        /// comparison failed", and "Attempting to boot anyway". Tools leave this that set the flash's
+        /// size or mode in the header.
+        stale_hash: bool,
     },
 }
 
@@ -78,16 +82,25 @@ pub(crate) fn look(reader: &mut Reader<'_>, known: &Known<'_>) -> Result<Bootloa
         Ok(header) => {
             let room = TABLE_OFFSET - offset;
             let found = match is_known(reader, known, offset, &head)? {
-                Some(len) => Ok(len),
+                Some(len) => Ok((len, false)),
                 None => match image::read_whole(reader, offset, room)? {
-                    Found::Whole { len, .. } => Ok(len),
+                    Found::Whole { len, .. } => Ok((len, false)),
+                    // The hash is looked at only after the checksum, and only at the end.
+                    Found::Bad {
+                        error: ImageError::Hash,
+                        ..
+                    } => match image::length(reader, offset, room)? {
+                        Ok(len) => Ok((len, true)),
+                        Err(error) => Err(error),
+                    },
                     Found::Bad { error, .. } => Err(error),
                 },
             };
             let flash = 1u32.checked_shl(u32::from(header.flash_size_code) + 20);
             match found {
-                Ok(len) => State::Whole {
+                Ok((len, stale_hash)) => State::Whole {
                     len,
+                    stale_hash,
                     idf: idf_version(&head[DESCRIPTOR_OFFSET..]),
                     flash: flash.unwrap_or(u32::MAX),
                 },

@@ -79,6 +79,8 @@ codes! {
     EnvelopeUntrusted = "envelope_untrusted";
     /// An update was cut short; starting it again goes on where it was.
     UnfinishedUpdate = "unfinished_update";
+    /// The SHA-256 behind the bootloader does not match; the ROM starts it nevertheless.
+    BootloaderHash = "bootloader_hash";
     /// Everything that was checked is right.
     Healthy = "healthy";
 }

@@ -62,7 +62,17 @@ fn bootloader(facts: &Facts, f: &mut Findings) {
     let offset = facts.bootloader.offset;
     let mut add = |code, sentence| f.add(code, Some("bootloader"), sentence);
     match &facts.bootloader.state {
-        BootloaderState::Whole { .. } => {}
+        BootloaderState::Whole {
+            stale_hash: false, ..
+        } => {}
+        BootloaderState::Whole {
+            stale_hash: true, ..
+        } => add(
+            Code::BootloaderHash,
+            "The bootloader's checksum is right and its SHA-256 is not: the ROM says so at each \
+             start, and starts it nevertheless."
+                .to_owned(),
+        ),
         BootloaderState::Erased => {
             add(
                 Code::NoBootloader,

@@ -95,14 +95,20 @@ fn bootloader(facts: &Facts) -> Region {
                 format!("set for a flash of {}", size(*believes)),
             )
         }
-        BootloaderState::Whole { len, idf, flash } => {
+        BootloaderState::Whole {
+            len,
+            idf,
+            flash,
+            stale_hash,
+        } => {
             it.used = Some(*len);
             it.details
                 .push(format!("set for a flash of {}", size(*flash)));
             let from = idf.as_ref().map(|idf| format!(", ESP-IDF {idf}"));
+            let right = if *stale_hash { "checksum" } else { "hash" };
             (
                 Health::Good,
-                format!("hash right{}", from.unwrap_or_default()),
+                format!("{right} right{}", from.unwrap_or_default()),
             )
         }
     };

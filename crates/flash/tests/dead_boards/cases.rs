@@ -130,6 +130,11 @@ fn firmware_of_somebody_else() -> Vec<u8> {
     flash
 }
 
+/// The mode of the flash was set in the header, and nobody computed the hash again.
+fn stale_hash(flash: &mut [u8]) {
+    flash[2] ^= 1;
+}
+
 fn settings(bootloader: Bootloader, behaviour: Behaviour) -> Settings {
     let mut settings = Settings::default().with_trial("1.2.0", behaviour);
     settings.bootloader = bootloader;
@@ -200,6 +205,13 @@ pub const CASES: &[Case] = &[
         code: Code::DamagedBootloader,
         verdict: Verdict::Dead,
         steps: &[("bootloader", 4096)],
+        ..CASE
+    },
+    Case {
+        name: "the hash behind the bootloader is stale",
+        flash: || with(stale_hash),
+        code: Code::BootloaderHash,
+        verdict: Verdict::Impaired,
         ..CASE
     },
     Case {

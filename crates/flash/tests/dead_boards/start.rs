@@ -4,7 +4,7 @@ use crate::boards::{CHIP, PRODUCT, USER_FILES, bundled, read_file, releases};
 use crate::cases::Case;
 use airlift_virtual_device::Settings;
 use airlift_virtual_device::deterministic::Bench;
-use airlift_wire::image;
+use airlift_wire::image::{self, Header, ImageError};
 use airlift_wire::otadata::ImageState;
 use serde_json::Value;
 use std::time::Duration;
@@ -21,14 +21,20 @@ pub fn start(flash: &[u8]) -> Value {
     info.unwrap()
 }
 
+/// Whether the ROM starts the bootloader: a hash that does not match is no reason not to.
+pub fn rom_starts_the_bootloader(flash: &[u8]) -> bool {
+    let bytes = &flash[..bundled(CHIP).bytes().len()];
+    let is_right = matches!(image::check(bytes), Ok(_) | Err(ImageError::Hash));
+    is_right && Header::parse(bytes).is_ok_and(|header| header.chip_id == CHIP)
+}
+
 /// A mended board runs what its case says, confirmed and whole, and has the files of its user.
 pub fn runs_as_it_should(case: &Case, flash: &[u8]) {
     let Some((version, slot)) = case.runs else {
         return;
     };
     let name = case.name;
-    let bootloader = image::check(&flash[..bundled(CHIP).bytes().len()]).unwrap();
-    assert_eq!(bootloader.header.chip_id, CHIP, "{name}");
+    assert!(rom_starts_the_bootloader(flash), "{name}");
     let info = start(flash);
     let running = &info["running"];
     assert_eq!(running["version"], version, "{name}");
