@@ -194,7 +194,7 @@ impl<'a> Table<'a> {
     }
 
     /// All partitions in table order.
-    pub fn iter(&self) -> impl Iterator<Item = Partition> + 'a {
+    pub fn iter(&self) -> impl Iterator<Item = Partition> + use<'a> {
         self.entries
             .as_chunks::<ENTRY_LEN>()
             .0
