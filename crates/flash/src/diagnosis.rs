@@ -111,7 +111,7 @@ pub enum Verdict {
     Impaired,
     /// It does not start.
     Dead,
-    /// Nothing of Airlift is in it: other firmware, or none.
+    /// Nothing of Airlift is in it: other firmware, which may well start, or none.
     Foreign,
 }
 

@@ -14,3 +14,5 @@ mod documentation;
 mod repair;
 #[path = "dead_boards/start.rs"]
 mod start;
+#[path = "dead_boards/untouched.rs"]
+mod untouched;

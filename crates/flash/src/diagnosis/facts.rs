@@ -158,6 +158,13 @@ impl Facts {
         boot::next(&self.slots, entries, rollback, self.store.is_some())
     }
 
+    /// Whether something is in the flash, and nothing of Airlift. It need not be broken: firmware
+    /// may start without ESP-IDF's bootloader, or have its partition table somewhere else.
+    pub fn is_foreign(&self) -> bool {
+        // The state was looked for where a layout has it, and is what a layout is guessed by.
+        !self.blank && self.partitions.layout.is_none() && !self.partitions.names_airlift
+    }
+
     /// What the board remembers.
     pub fn state(&self) -> Option<&airlift_wire::state::State> {
         self.store.as_ref()?.state.as_ref()

@@ -42,6 +42,10 @@ pub(super) fn all(facts: &Facts) -> Vec<Finding> {
         f.add(Code::BlankFlash, None, sentence.to_owned());
         return f.list;
     }
+    if facts.is_foreign() {
+        foreign(facts, &mut f);
+        return f.list;
+    }
     bootloader(facts, &mut f);
     table(facts, &mut f);
     if facts.partitions.layout.is_some() {
@@ -49,8 +53,8 @@ pub(super) fn all(facts: &Facts) -> Vec<Finding> {
         selection(facts, &mut f);
         files(facts, &mut f);
         store(facts, &mut f);
-    } else if !facts.partitions.list.is_empty() {
-        foreign(facts, &mut f);
+    } else if facts.partitions.state == TableState::Right {
+        without_slots(facts, &mut f);
     }
     // What keeps it from starting first; then by how bad it is.
     f.list
@@ -155,25 +159,36 @@ fn table(facts: &Facts, f: &mut Findings) {
 
 fn foreign(facts: &Facts, f: &mut Findings) {
     let names = facts.slots.iter().find_map(|slot| slot.names.clone());
-    let what = match names {
-        Some((project, version)) => format!("{project} {version}"),
-        None if facts.can_start() => "an app without a name".to_owned(),
-        None => "partitions of other firmware".to_owned(),
+    let sentence = match names {
+        Some((project, version)) => format!(
+            "Other firmware is on this board, {project} {version}: there is no partition airlift."
+        ),
+        None if facts.can_start() => "Other firmware is on this board, an app without a name: \
+                                      there is no partition airlift."
+            .to_owned(),
+        None if !facts.partitions.list.is_empty() => {
+            "Other firmware is on this board: there is no partition airlift.".to_owned()
+        }
+        None => format!(
+            "Nothing of Airlift is in this flash, and it is not empty: it holds other firmware, or \
+             what is left of it, without a partition table at {TABLE_OFFSET:#x}."
+        ),
     };
-    let has_label = facts.partitions.list.iter().any(|p| p.label() == "airlift");
-    if has_label {
-        let sentence = "The partition table does not allow updates: they need two OTA slots, \
-                        otadata and airlift.";
-        f.add(
-            Code::TableWithoutSlots,
-            Some("partition table"),
-            sentence.to_owned(),
-        );
-    } else {
-        let sentence =
-            format!("Other firmware is on this board, {what}: there is no partition airlift.");
-        f.add(Code::ForeignFirmware, None, sentence);
-    }
+    f.add(Code::ForeignFirmware, None, sentence);
+}
+
+fn without_slots(facts: &Facts, f: &mut Findings) {
+    let sentence = "The partition table does not allow updates: they need two OTA slots, otadata \
+                    and airlift.";
+    f.add(
+        Code::TableWithoutSlots,
+        Some("partition table"),
+        sentence.to_owned(),
+    );
+    no_bootable_slot(facts, f);
+}
+
+fn no_bootable_slot(facts: &Facts, f: &mut Findings) {
     if !facts.can_start() {
         f.add(
             Code::NoBootableSlot,
@@ -264,13 +279,7 @@ fn slots(facts: &Facts, f: &mut Findings) {
             add(Code::UnfinishedUpdate, sentence);
         }
     }
-    if !facts.can_start() {
-        f.add(
-            Code::NoBootableSlot,
-            None,
-            "No slot holds an app that starts.".to_owned(),
-        );
-    }
+    no_bootable_slot(facts, f);
 }
 
 fn at_fault(error: ImageError) -> &'static str {

@@ -13,6 +13,8 @@ use airlift_wire::state::{STATE_LEN, State};
 use md5::{Digest as _, Md5};
 
 const SECTOR: u32 = SECTOR_SIZE as u32;
+/// Label of the partition that only Airlift's boards have.
+const LABEL: &str = "airlift";
 /// Smallest flash that the default partitions are for.
 const SMALLEST: u32 = 4 << 20;
 /// What a table that is only guessed must have found of itself in the flash: a state, or two images,
@@ -57,6 +59,8 @@ pub(crate) struct Partitions {
     pub source: Source,
     /// When they allow updates.
     pub layout: Option<Layout>,
+    /// Whether an entry, be it of a damaged table, is labelled `airlift`.
+    pub names_airlift: bool,
 }
 
 impl Partitions {
@@ -76,12 +80,14 @@ pub(crate) fn look(reader: &mut Reader<'_>, chip: u16) -> Result<Partitions, Rea
                 state: TableState::Right,
                 source: Source::Table,
                 layout: layout(&list, size),
+                names_airlift: names_airlift(&list),
                 list,
             });
         }
         Err(error) => error,
     };
     let entries = entries(&bytes);
+    let names_airlift = names_airlift(&entries);
     let needs = entries.iter().map(Partition::end).max().unwrap_or(0);
     let is_whole = Table::parse(&bytes, u32::MAX).is_ok();
     let state = match error {
@@ -101,7 +107,12 @@ pub(crate) fn look(reader: &mut Reader<'_>, chip: u16) -> Result<Partitions, Rea
         list,
         source,
         layout,
+        names_airlift,
     })
+}
+
+fn names_airlift(list: &[Partition]) -> bool {
+    list.iter().any(|partition| partition.label() == LABEL)
 }
 
 /// All entries with the right magic, whatever else is wrong.

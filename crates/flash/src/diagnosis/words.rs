@@ -2,7 +2,7 @@
 
 use super::bootloader::State as BootloaderState;
 use super::facts::Facts;
-use super::finding::{Finding, FindingCode as Code};
+use super::finding::Finding;
 use super::slot::Slot;
 use super::table::TableState;
 use super::{Verdict, boot};
@@ -54,8 +54,7 @@ pub(crate) fn size(bytes: u32) -> String {
 
 /// How bad it is.
 pub(crate) fn verdict(facts: &Facts, findings: &[Finding]) -> Verdict {
-    let is = |code| findings.iter().any(|finding| finding.code == code);
-    if facts.blank || is(Code::ForeignFirmware) {
+    if facts.blank || facts.is_foreign() {
         Verdict::Foreign
     } else if facts.runs().is_none() {
         Verdict::Dead
@@ -79,6 +78,9 @@ pub(crate) fn sentence(facts: &Facts, findings: &[Finding]) -> String {
 
 /// What will happen.
 pub(crate) fn next_boot(facts: &Facts) -> String {
+    if facts.is_foreign() && facts.runs().is_none() {
+        return "What it does then is not known here.".to_owned();
+    }
     match facts.bootloader.state {
         BootloaderState::Erased | BootloaderState::Other => {
             return "The chip finds nothing to start, and waits in its ROM for a programmer."

@@ -29,6 +29,7 @@ impl Maker<'_> {
     /// One plan, without others.
     pub fn plan(&mut self, how: How) -> Result<Plan, ReadError> {
         let made = match how {
+            _ if self.facts.is_foreign() => Err(foreign()),
             How::Smallest => self.smallest(),
             How::Slot => self.slot(),
             How::Files => self.files(),
@@ -158,13 +159,7 @@ impl Maker<'_> {
         if let Some(layout) = self.facts.partitions.layout {
             return Ok(layout);
         }
-        Err(if self.has(FindingCode::ForeignFirmware) {
-            blocked(
-                ErrorCode::NoRepair,
-                "The board runs other firmware, which Airlift does not mend; writing everything \
-                 anew replaces it.",
-            )
-        } else if self.facts.partitions.state == TableState::Right {
+        Err(if self.facts.partitions.state == TableState::Right {
             blocked(
                 ErrorCode::BadLayout,
                 "The partitions do not allow updates; only writing everything anew changes them.",
@@ -297,6 +292,15 @@ impl Maker<'_> {
         }
         Ok(basis)
     }
+}
+
+/// Nobody who asks for a repair asks for other firmware to be destroyed.
+fn foreign() -> Fail {
+    blocked(
+        ErrorCode::NoRepair,
+        "Nothing of Airlift is in this flash, and Airlift does not mend other firmware; to replace it \
+         with a release, use airlift usb flash.",
+    )
 }
 
 /// What the steps do, in one sentence.

@@ -620,21 +620,13 @@ pub const CASES: &[Case] = &[
         ..CASE
     },
     Case {
-        name: "other firmware is on the board, and is to be replaced",
+        name: "other firmware is on the board, and everything is to be written anew",
         flash: firmware_of_somebody_else,
         identity: true,
         how: How::Everything,
         code: Code::ForeignFirmware,
         verdict: Verdict::Foreign,
-        steps: &[
-            ("partition table", 4096),
-            ("factory", 192_512),
-            ("vfs", 49_152),
-            ("airlift", 4096),
-            ("airlift", 4096),
-            ("otadata", 8192),
-        ],
-        runs: Some(("1.1.0", SlotId::Factory)),
+        runs: None,
         keeps_files: false,
         ..CASE
     },

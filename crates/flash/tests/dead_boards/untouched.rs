@@ -1,0 +1,74 @@
+//! What is not Airlift's, or not damaged, is called neither dead nor mended.
+
+use crate::boards::*;
+use airlift_flash::diagnosis::{FindingCode as Code, Verdict};
+use airlift_flash::{Depth, Diagnosis, How, Known, Plan, diagnose, repair};
+use airlift_virtual_device::deterministic::sample_app;
+use airlift_wire::ErrorCode;
+use airlift_wire::partition::{self, Partition, TABLE_LEN, TYPE_APP, TYPE_DATA};
+
+fn look(flash: &[u8], depth: Depth) -> Diagnosis {
+    let known = Known::new(CHIP, releases());
+    let mut flash = flash;
+    diagnose(&mut flash, &known, depth, &mut |_, _| {}).unwrap()
+}
+
+fn plan(flash: &[u8], how: How) -> Plan {
+    let identity = identity();
+    let known = Known::new(CHIP, releases()).with_identity(&identity);
+    let mut flash = flash;
+    let found = diagnose(&mut flash, &known, Depth::Full, &mut |_, _| {}).unwrap();
+    repair(&found, &mut flash, &known, how).unwrap()
+}
+
+/// Boards that run, and have nothing of what Airlift knows.
+fn foreign_boards() -> Vec<(&'static str, Vec<u8>)> {
+    let blank = || vec![0xFF; FLASH as usize];
+    let app = sample_app(CHIP, "3.7.0", 90_000);
+    // The ROM of newer chips runs an image by this word, from the start of the flash.
+    let mut direct = blank();
+    put(&mut direct, 0, &0xAEDB_041D_u32.to_le_bytes());
+    put(&mut direct, 8, &app[..40_000]);
+    // One image at the start that the ROM loads, as Zephyr's simple boot has it, and MCUboot's slots.
+    let mut simple = blank();
+    put(&mut simple, 0, &app);
+    put(&mut simple, 0x2_0000, &0x96F3_B83D_u32.to_le_bytes());
+    // ESP-IDF with `CONFIG_PARTITION_TABLE_OFFSET`.
+    let mut moved = blank();
+    put(&mut moved, 0, bundled(CHIP).bytes());
+    let list = [
+        Partition::new("nvs", TYPE_DATA, 2, 0x1_1000, 0x6000),
+        Partition::new("factory", TYPE_APP, 0, 0x2_0000, 0x10_0000),
+    ];
+    let mut table = [0xFF; TABLE_LEN];
+    partition::encode(&list, &mut table).unwrap();
+    put(&mut moved, 0x1_0000, &table);
+    put(&mut moved, 0x2_0000, &app);
+    vec![("direct", direct), ("simple", simple), ("moved", moved)]
+}
+
+#[test]
+fn other_firmware_is_never_called_dead() {
+    for (name, flash) in foreign_boards() {
+        for depth in [Depth::Quick, Depth::Full] {
+            let found = look(&flash, depth);
+            assert_eq!(found.verdict, Verdict::Foreign, "{name}: {found:#?}");
+            assert_eq!(found.code, Code::ForeignFirmware, "{name}");
+            assert_eq!(found.findings.len(), 1, "{name}: {:?}", found.findings);
+            assert_eq!(found.next_boot, "What it does then is not known here.");
+        }
+    }
+}
+
+#[test]
+fn no_repair_destroys_other_firmware() {
+    for (name, flash) in foreign_boards() {
+        for how in How::ALL {
+            let plan = plan(&flash, how);
+            assert!(plan.steps.is_empty() && plan.others.is_empty(), "{name}");
+            let blocked = plan.blocked.unwrap();
+            assert_eq!(blocked.code, ErrorCode::NoRepair, "{name}");
+            assert!(blocked.sentence.contains("airlift usb flash"), "{name}");
+        }
+    }
+}
