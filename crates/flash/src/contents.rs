@@ -5,15 +5,16 @@
 //! | a release ([`of_release`]) | bootloader, partition table, state, its app and files | the keys given |
 //! | an app image ([`of_app`]) | bootloader, partition table, state, the app, an empty file system | the keys given, if any |
 //! | a merged image ([`of_merged`]) | the image as it is | what is in it |
-//! | files at offsets ([`of_parts`]) | the files as they are | what is in them |
+//! | files at offsets ([`of_parts`], [`of_parts_on`]) | the files as they are | what is in them |
 //!
 //! All are checked before anything is written: images are whole, for the chip, and fit; the table fits
 //! the flash. Nothing outside the steps is written, and nothing in the flash is taken for part of what
 //! is written: what has to be erased is a segment of `FF`.
 
+mod present;
 mod raw;
 
-pub use raw::{MAX_PARTS, Part, of_merged, of_parts};
+pub use raw::{MAX_PARTS, Part, of_merged, of_parts, of_parts_on};
 
 use crate::bootloader::{self, Bootloader, Rollback, Target};
 use crate::factory::{self, Factory, first_slot};
@@ -26,11 +27,16 @@ use airlift_updater::{Layout, SlotId};
 use airlift_wire::KeySet;
 use airlift_wire::image::Descriptor;
 use airlift_wire::limits::{MAX_PRODUCT, SECTOR_SIZE};
-use airlift_wire::partition::{Partition, TABLE_OFFSET, TYPE_DATA, Table};
+use airlift_wire::partition::{
+    Partition, SUBTYPE_OTADATA, TABLE_LEN, TABLE_OFFSET, TYPE_DATA, Table,
+};
+use airlift_wire::state::PARTITION_LABEL;
 use bytes::Bytes;
 
 /// Data subtype of `nvs` (ESP-IDF: "Partition Tables").
 pub(crate) const SUBTYPE_NVS: u8 = 0x02;
+/// Where the two copies of a board's state are, at the start of partition `airlift`.
+const STATE_SECTORS: u32 = 2 * SECTOR_SIZE as u32;
 /// Data subtype of `phy_init`.
 const SUBTYPE_PHY: u8 = 0x01;
 
@@ -64,6 +70,42 @@ impl Contents {
     /// All that is written, ascending.
     pub fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.steps.iter().flat_map(|step| &step.segments)
+    }
+
+    /// Whether what the board will be follows from what is written alone: bootloader, partition table
+    /// and otadata are, and the start of every other partition but `nvs` and `phy_init`. What was in
+    /// the flash before decides otherwise.
+    pub fn decides_all(&self) -> bool {
+        let covers = |start: u32, len: u32| {
+            let mut at = start;
+            let end = start.saturating_add(len);
+            for segment in self.segments() {
+                if (segment.offset()..segment.end()).contains(&at) {
+                    at = segment.end();
+                }
+            }
+            at >= end
+        };
+        let table = self.segments().find_map(|segment| {
+            let at = TABLE_OFFSET.checked_sub(segment.offset())?;
+            segment.bytes().get(at as usize..)?.get(..TABLE_LEN)
+        });
+        let table = table.and_then(|bytes| Table::parse(bytes, self.flash_size).ok());
+        let (Some(table), Some(_)) = (table, self.rollback) else {
+            return false;
+        };
+        table.iter().all(|partition| {
+            let len = if is_data(&partition, SUBTYPE_OTADATA) {
+                partition.size
+            } else if is_data(&partition, SUBTYPE_NVS) || is_data(&partition, SUBTYPE_PHY) {
+                0
+            } else if partition.label() == PARTITION_LABEL {
+                STATE_SECTORS
+            } else {
+                SECTOR_SIZE as u32
+            };
+            covers(partition.offset, len.min(partition.size))
+        })
     }
 
     /// Bytes of flash that are written.

@@ -1,5 +1,6 @@
 //! Images and files that are written as they are.
 
+use super::present::{self, Moved};
 use super::{Contents, SUBTYPE_NVS, is_data};
 use crate::bootloader::{self, Rollback, Target};
 use crate::plan::Step;
@@ -30,7 +31,7 @@ pub struct Part {
 }
 
 impl Part {
-    fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         u64::from(self.offset) + self.bytes.len() as u64
     }
 }
@@ -78,7 +79,30 @@ pub fn of_merged(
 /// [`Error::Empty`], [`Error::TooManyParts`], [`Error::Segment`], [`Error::Overlap`],
 /// [`Error::TooBig`] for parts that cannot be written, [`Error::WrongKind`], [`Error::WrongChip`],
 /// [`Error::Image`], [`Error::Table`] for those that the board could not start.
-pub fn of_parts(mut parts: Vec<Part>, target: &Target, keep_nvs: bool) -> Result<Contents, Error> {
+pub fn of_parts(parts: Vec<Part>, target: &Target, keep_nvs: bool) -> Result<Contents, Error> {
+    on(parts, None, target, keep_nvs)
+}
+
+/// Files at offsets for a board that has a partition table: an app ends where its partition does, and
+/// what a new table takes from the apps of the board is a loss.
+///
+/// # Errors
+/// Those of [`of_parts`]; [`Error::TooBig`] for an app that would run over its partition.
+pub fn of_parts_on(
+    parts: Vec<Part>,
+    present: &Table<'_>,
+    target: &Target,
+    keep_nvs: bool,
+) -> Result<Contents, Error> {
+    on(parts, Some(present), target, keep_nvs)
+}
+
+fn on(
+    mut parts: Vec<Part>,
+    present: Option<&Table<'_>>,
+    target: &Target,
+    keep_nvs: bool,
+) -> Result<Contents, Error> {
     parts.sort_by_key(|part| part.offset);
     check_places(&parts, target.flash_size)?;
     let picture = Picture(&parts);
@@ -89,15 +113,30 @@ pub fn of_parts(mut parts: Vec<Part>, target: &Target, keep_nvs: bool) -> Result
         [] => None,
         bytes => Some(Table::parse(bytes, target.flash_size).map_err(Error::Table)?),
     };
+    // Where everything will be.
+    let map = table.as_ref().or(present);
     for part in &parts {
         check_part(part, target)?;
+        if let Some(map) = map {
+            present::check_room(part, map)?;
+        }
     }
     let apps = table.iter().flat_map(|table| table.iter());
     for partition in apps.filter(|p| p.kind == TYPE_APP) {
         check_app(&picture, &partition, target)?;
     }
     let trusts = table.as_ref().is_some_and(|t| brings_trust(&picture, t));
-    let regions = Regions::of(table.as_ref());
+    let regions = Regions::of(map);
+    let mut losses = losses(&regions, table.is_some(), keep_nvs);
+    if let Some(map) = map {
+        losses.extend(present::misplaced(&parts, map));
+    }
+    let brought = |offset| picture.at(offset).first() == Some(&MAGIC);
+    let moved = present
+        .zip(table.as_ref())
+        .map(|(present, new)| Moved::of(present, new, brought));
+    let starts_nothing = moved.as_ref().is_some_and(|moved| moved.starts_nothing);
+    losses.extend(moved.into_iter().flat_map(|moved| moved.losses));
     let mut steps = Vec::new();
     for part in &parts {
         split(part, &regions, keep_nvs, &mut steps)?;
@@ -111,12 +150,14 @@ pub fn of_parts(mut parts: Vec<Part>, target: &Target, keep_nvs: bool) -> Result
         chip: target.chip,
         flash_size: end.max(table_end.unwrap_or(0)),
         summary: format!("Writes {what} as it is."),
-        afterwards: if has_bootloader && table.is_some() {
+        afterwards: if starts_nothing {
+            "The board starts nothing until an app is written.".to_owned()
+        } else if has_bootloader && table.is_some() {
             format!("The board starts what {what} brings.")
         } else {
             "The board starts what was in its flash before, with these parts in it.".to_owned()
         },
-        losses: losses(&regions, table.is_some(), keep_nvs),
+        losses,
         what,
         steps,
         brings_table: table.is_some(),

@@ -1,10 +1,13 @@
 //! From images and files as they are.
 
 use super::kit::*;
-use airlift_flash::contents::{MAX_PARTS, Part, of_app, of_merged, of_parts, of_release};
-use airlift_flash::{Contents, Error, Factory, Rollback, Target, bootloader, factory};
+use airlift_flash::contents::{
+    MAX_PARTS, Part, of_app, of_merged, of_parts, of_parts_on, of_release,
+};
+use airlift_flash::{Contents, Error, Factory, Rollback, Setup, Target, bootloader, factory};
 use airlift_updater::SlotId;
 use airlift_virtual_device::deterministic::sample_app;
+use airlift_wire::partition::{Partition, SUBTYPE_FACTORY, TABLE_LEN, TYPE_APP, Table, encode};
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -281,6 +284,91 @@ fn parts_that_the_board_could_not_start_are_refused() {
         let error = with(&[part(0x20_0000, name, bytes.to_vec())]);
         assert!(matches!(error, Error::WrongKind { .. }), "{name}: {error}");
     }
+}
+
+/// A table with one app partition.
+fn one_app(offset: u32, size: u32) -> [u8; TABLE_LEN] {
+    let app = Partition::new("factory", TYPE_APP, SUBTYPE_FACTORY, offset, size);
+    let mut table = [0; TABLE_LEN];
+    encode(&[app], &mut table).unwrap();
+    table
+}
+
+#[test]
+fn an_app_that_runs_over_the_partition_of_the_board_is_refused() {
+    let app = app("1.0.0");
+    let room = app.len().next_multiple_of(4096) as u32;
+    let on = |table: &[u8], offset| {
+        let present = Table::parse(table, 4 * MIB).unwrap();
+        let parts = vec![part(offset, "app.bin", app.clone())];
+        of_parts_on(parts, &present, &target(4), true)
+    };
+    let contents = on(&one_app(0x1_0000, room), 0x1_0000).unwrap();
+    assert_eq!(contents.steps[0].region, "factory");
+    assert_eq!(contents.losses.len(), 1, "{:?}", contents.losses);
+    let error = on(&one_app(0x1_0000, room - 4096), 0x1_0000).unwrap_err();
+    assert!(matches!(error, Error::TooBig { .. }), "{error}");
+    // In front of it, and into it.
+    let error = on(&one_app(0x8_0000, 0x1_0000), 0x8_0000 - room + 4096).unwrap_err();
+    assert!(matches!(error, Error::TooBig { .. }), "{error}");
+    let beside = on(&one_app(0x8_0000, room), 0x20_0000).unwrap();
+    assert_eq!(
+        beside.losses[1],
+        "app.bin will not start: no app partition of the board begins at 0x200000."
+    );
+}
+
+#[test]
+fn a_table_that_leaves_the_apps_of_the_board_behind_says_so() {
+    let present = factory::table(4 * MIB, true).unwrap();
+    let present = Table::parse(&present, 4 * MIB).unwrap();
+    let with = |parts| of_parts_on(parts, &present, &target(4), true).unwrap();
+    let new = || part(0x8000, "new.bin", one_app(0x30_0000, 0x10_0000).to_vec());
+    let alone = with(vec![new()]);
+    let said = alone.losses.join(" ");
+    assert!(
+        said.contains("What is in factory, ota_0, ota_1 cannot start"),
+        "{said}"
+    );
+    assert!(said.contains("the board starts nothing"), "{said}");
+    assert_eq!(
+        alone.afterwards,
+        "The board starts nothing until an app is written."
+    );
+    let with_app = with(vec![new(), part(0x30_0000, "app.bin", app("1.0.0"))]);
+    let said = with_app.losses.join(" ");
+    assert!(!said.contains("the board starts nothing"), "{said}");
+    // The same table takes nothing.
+    let table = factory::table(4 * MIB, true).unwrap().to_vec();
+    let same = with(vec![part(0x8000, "same.bin", table)]);
+    assert!(
+        !same.losses.join(" ").contains("start"),
+        "{:?}",
+        same.losses
+    );
+}
+
+#[test]
+fn only_what_brings_every_partition_decides_what_the_board_will_be() {
+    assert!(
+        of_merged("m", &merged(), &target(4), false)
+            .unwrap()
+            .decides_all()
+    );
+    let release = release("1.0.0", 3);
+    for keep_nvs in [false, true] {
+        let setup = Setup {
+            keep_nvs,
+            ..setup()
+        };
+        let contents = of_release(&release, &target(4), &setup).unwrap();
+        assert!(contents.decides_all());
+    }
+    // Bootloader, table and an app: otadata may let another one start.
+    assert!(!of_parts(build(), &target(4), true).unwrap().decides_all());
+    let short = merged().slice(..0x1_0000 + release.app().unwrap().size() as usize);
+    let short = of_merged("m", &short, &target(4), false).unwrap();
+    assert!(!short.decides_all(), "a later slot stays");
 }
 
 #[test]
