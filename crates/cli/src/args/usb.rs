@@ -15,7 +15,7 @@ keys that it will trust. A merged image and files at offsets are written as they
     airlift usb flash 0x0=bootloader.bin 0x8000=partitions.bin 0x10000=app.bin
 
 What is right already is not written, and all is verified. A board that is unplugged is waited for, and
-the job goes on when it is back.
+the job goes on when it is back, also under another name.
 
 Exit codes: 0 all done, 4 no such board, 5 some board failed, 6 cancelled.";
 

@@ -5,6 +5,7 @@ mod follow;
 mod list;
 mod look;
 mod monitor;
+mod places;
 mod show;
 mod write;
 

@@ -57,11 +57,11 @@ fn only(ports: &[UsbPort]) -> Result<String, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use airlift_app::dto::UsbActivity;
 
-    fn port(path: &str, likely: Option<&str>, present: bool) -> UsbPort {
+    pub fn port(path: &str, likely: Option<&str>, present: bool) -> UsbPort {
         UsbPort {
             path: path.into(),
             vendor_id: None,

@@ -1,10 +1,11 @@
 //! Boards while something is done to them: progress, what somebody has to do, Ctrl-C.
 
+use super::places::Places;
 use super::show::Show;
 use crate::exit;
 use crate::failure::Failure;
 use crate::interrupt::Interrupts;
-use airlift_app::dto::{Event, Numbered, UsbActivity, UsbEnd, UsbJob};
+use airlift_app::dto::{Event, Numbered, UsbActivity, UsbEnd, UsbJob, UsbPort};
 use airlift_app::{Airlift, Error};
 use airlift_wire::ErrorCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,6 +80,7 @@ where
             }
         });
     }
+    let mut places = Places::new(ports);
     let mut outcomes = Vec::new();
     let mut interrupted = false;
     loop {
@@ -90,7 +92,7 @@ where
                 }
                 interrupted = true;
                 shown.show().note("Cancelling. Ctrl-C again leaves at once.");
-                for port in ports {
+                for port in places.now() {
                     app.usb_cancel(port).await?;
                 }
             }
@@ -106,11 +108,15 @@ where
                     return Err(Failure::new(ErrorCode::Internal, error.to_string()));
                 }
             },
-            event = events.recv() => {
-                if let Ok(Numbered { event: Event::UsbPort(port), .. }) = event
-                    && ports.contains(&port.path)
-                {
-                    shown.show().port(&port)?;
+            event = events.recv() => match event {
+                Ok(Numbered { event: Event::UsbPort(port), .. }) => {
+                    changed(&mut places, &mut shown.show(), port)?;
+                }
+                Ok(_) | Err(RecvError::Closed) => {}
+                Err(RecvError::Lagged(_)) => {
+                    for port in app.usb_ports() {
+                        changed(&mut places, &mut shown.show(), port)?;
+                    }
                 }
             }
         }
@@ -124,6 +130,22 @@ where
             ..
         }) if ports.len() == 1 => Err(failure),
         _ => Ok(code),
+    }
+}
+
+/// Shows how a board goes, under the name that it had when it was named.
+fn changed(places: &mut Places, show: &mut Show, mut port: UsbPort) -> Result<(), Failure> {
+    match places.see(&port) {
+        Some(place) => {
+            if place.moved {
+                show.moved(place.named, &port.path)?;
+            }
+            place.named.clone_into(&mut port.path);
+            show.port(&port)
+        }
+        // A board that was unplugged may be there, and somebody has to hold BOOT to find out.
+        None if port.activity == UsbActivity::WaitingForBoot => show.port(&port),
+        None => Ok(()),
     }
 }
 
@@ -159,11 +181,11 @@ fn exit_code(outcomes: &[Outcome], interrupted: bool) -> u8 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use airlift_app::dto::{UsbJobKind, UsbPhase};
 
-    pub(crate) fn job(end: UsbEnd) -> UsbJob {
+    pub fn job(end: UsbEnd) -> UsbJob {
         UsbJob {
             id: 1,
             kind: UsbJobKind::Flash,

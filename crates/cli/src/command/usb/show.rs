@@ -106,6 +106,16 @@ impl Show {
         Ok(())
     }
 
+    /// A board is back, on another port. It is shown under its first one.
+    pub fn moved(&self, port: &str, to: &str) -> Result<(), Failure> {
+        if let To::Json = self.to {
+            let moved = serde_json::json!({"to": to});
+            return output::json(&object(Some(port), Some("moved"), &moved));
+        }
+        self.note(&format!("note: {port}: the board is back, as {to}"));
+        Ok(())
+    }
+
     fn progress(&mut self, port: &str, job: &UsbJob) -> Result<(), Failure> {
         match &mut self.to {
             To::Json => output::json(&object(Some(port), Some("progress"), job)),
