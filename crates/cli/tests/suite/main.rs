@@ -19,3 +19,5 @@ mod usage;
 mod usb;
 #[cfg(unix)]
 mod usb_left;
+#[cfg(unix)]
+mod usb_sources;

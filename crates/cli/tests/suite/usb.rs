@@ -18,13 +18,13 @@ const SECTOR: u32 = 4096;
 const OTADATA: u32 = 0xD000;
 
 /// A desk with a key that is trusted, two releases, and a board.
-struct Bench {
-    desk: Desk,
-    board: Board,
+pub struct Bench {
+    pub desk: Desk,
+    pub board: Board,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::with(Config::default())
     }
 
@@ -37,11 +37,16 @@ impl Bench {
     }
 
     /// One with release `p 1.0.0` on it.
-    fn flashed() -> Self {
+    pub fn flashed() -> Self {
         let bench = Self::new();
         bench.usb("flash old.airlift").succeeded();
         bench.board.take_journal();
         bench
+    }
+
+    /// Another board in its place, with nothing on it.
+    pub fn plug_in_another(&mut self) {
+        self.board = RomLoader::start(Config::default()).expect("a terminal");
     }
 
     fn port(&self) -> String {
@@ -54,7 +59,7 @@ impl Bench {
     }
 
     /// Somebody holds BOOT and presses RESET, then runs `airlift usb`.
-    fn usb(&self, rest: &str) -> Run {
+    pub fn usb(&self, rest: &str) -> Run {
         self.board.reset(Mode::Download);
         self.desk.run(&self.line(rest))
     }
@@ -65,13 +70,13 @@ impl Bench {
     }
 
     /// Which slot ESP-IDF's bootloader starts.
-    fn boots(&self) -> Option<String> {
+    pub fn boots(&self) -> Option<String> {
         let nor = NorFlash::from_image(self.board.snapshot()).expect("flash");
         let slot = boot(&SharedNor::new(nor), Bootloader::Plain, C3);
         slot.ok().map(|slot| slot.name().to_owned())
     }
 
-    fn changes(&self) -> Vec<Operation> {
+    pub fn changes(&self) -> Vec<Operation> {
         let journal = self.board.take_journal().into_iter();
         journal
             .filter(|o| matches!(o.kind, Kind::Erase | Kind::Write))
@@ -79,13 +84,13 @@ impl Bench {
     }
 }
 
-fn only(run: &Run) -> Value {
+pub fn only(run: &Run) -> Value {
     let mut lines = run.json();
     assert_eq!(lines.len(), 1, "{run:?}");
     lines.remove(0)
 }
 
-fn event<'a>(lines: &'a [Value], name: &str) -> &'a Value {
+pub fn event<'a>(lines: &'a [Value], name: &str) -> &'a Value {
     let found = lines.iter().find(|line| line["event"] == name);
     found.unwrap_or_else(|| panic!("no {name} in {lines:?}"))
 }
