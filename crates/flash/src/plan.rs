@@ -23,6 +23,8 @@ use airlift_wire::ErrorCode;
 pub enum How {
     /// The fewest bytes after which the board starts as well as it can.
     Smallest,
+    /// Back from a release that is on trial to the one before.
+    Back,
     /// One slot from a known release.
     Slot,
     /// The file system anew, with the files that can be read.
@@ -33,12 +35,19 @@ pub enum How {
 
 impl How {
     /// All, the smallest first.
-    pub const ALL: [Self; 4] = [Self::Smallest, Self::Slot, Self::Files, Self::Everything];
+    pub const ALL: [Self; 5] = [
+        Self::Smallest,
+        Self::Back,
+        Self::Slot,
+        Self::Files,
+        Self::Everything,
+    ];
 
     /// The name in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Smallest => "smallest",
+            Self::Back => "back",
             Self::Slot => "slot",
             Self::Files => "files",
             Self::Everything => "everything",

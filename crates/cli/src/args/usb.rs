@@ -215,6 +215,8 @@ impl FromStr for Source {
 pub enum How {
     /// The fewest bytes after which the board starts as well as it can
     Smallest,
+    /// Back from a release that is on trial to the one before
+    Back,
     /// One slot from a release of the library
     Slot,
     /// The file system anew, with the files that can be read
@@ -227,6 +229,7 @@ impl How {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Smallest => "smallest",
+            Self::Back => "back",
             Self::Slot => "slot",
             Self::Files => "files",
             Self::Everything => "everything",

@@ -234,6 +234,16 @@ impl Facts {
         given_up || trial || was_rolled_back
     }
 
+    /// The slot that is on trial, and will be started for it or goes on: nothing says that it failed.
+    pub fn trial(&self) -> Option<&Slot> {
+        let boot = &self.boot;
+        let goes_on = boot.state.is_some_and(boot::is_trial) && !boot.died;
+        let slot = boot
+            .selected
+            .filter(|_| goes_on && boot.started == boot.selected)?;
+        Some(&self.slots[slot])
+    }
+
     /// The slot with the release that was confirmed last, if its app is there as it was.
     pub fn confirmed(&self) -> Option<&Slot> {
         let id = self.state()?.confirmed?;

@@ -6,7 +6,7 @@ use super::target::{Rules, Target, place};
 use super::{Basis, Choice, How, Plan, Step};
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::table::TableState;
-use crate::diagnosis::words::chip;
+use crate::diagnosis::words::{chip, title};
 use crate::diagnosis::{Finding, FindingCode, Known};
 use crate::read::{ReadError, ReadFlash};
 use airlift_updater::{Layout, SlotId};
@@ -31,6 +31,7 @@ impl Maker<'_> {
         let made = match how {
             _ if self.facts.is_foreign() => Err(foreign()),
             How::Smallest => self.smallest(),
+            How::Back => self.back(),
             How::Slot => self.slot(),
             How::Files => self.files(),
             How::Everything => self.everything(),
@@ -50,11 +51,12 @@ impl Maker<'_> {
     /// The plan with all others that would write something else.
     pub fn plan_with_others(&mut self, how: How) -> Result<Plan, ReadError> {
         let mut plan = self.plan(how)?;
+        let mut seen = vec![plan.steps.clone()];
         for other in How::ALL.into_iter().filter(|other| *other != how) {
             let other_plan = self.plan(other)?;
             let is_new = other_plan.blocked.is_none()
                 && !other_plan.steps.is_empty()
-                && other_plan.steps != plan.steps
+                && !seen.contains(&other_plan.steps)
                 && !plan.others.iter().any(|choice| {
                     (choice.title.as_str(), choice.bytes)
                         == (
@@ -68,6 +70,7 @@ impl Maker<'_> {
                     title: other_plan.sentence.trim_end_matches('.').to_owned(),
                     bytes: other_plan.bytes(),
                 });
+                seen.push(other_plan.steps);
             }
         }
         plan.others.sort_by_key(|choice| choice.bytes);
@@ -86,16 +89,39 @@ impl Maker<'_> {
         let layout = self.layout()?;
         let mut steps = self.ground()?;
         let rules = Rules::new(self.facts, self.known);
-        let way = self.best_way(&rules, &layout)?;
+        let way = self.best_way(&rules, rules.targets(self.facts), &layout)?;
         let losses = way.losses.clone();
         let target = way.target;
         steps.extend(way.steps);
         self.finish(&layout, steps, &target, losses)
     }
 
-    /// The way that costs least among those that do not go back to an older release than the one that
-    /// was confirmed last, if that is there, or that the board would run by itself; then also those.
-    fn best_way(&mut self, rules: &Rules<'_>, layout: &Layout) -> Result<Way, Fail> {
+    /// Back from a trial that has not failed.
+    fn back(&mut self) -> Result<Plan, Fail> {
+        let layout = self.layout()?;
+        if self.facts.trial().is_none() {
+            return Err(blocked(ErrorCode::NoRepair, "No release is on trial."));
+        }
+        let mut steps = self.ground()?;
+        let rules = Rules::new(self.facts, self.known);
+        let mut targets = rules.targets(self.facts);
+        targets.retain(|target| !target.keeps_trial);
+        let way = self.best_way(&rules, targets, &layout)?;
+        steps.extend(way.steps);
+        let mut plan = self.finish(&layout, steps, &way.target, way.losses)?;
+        plan.sentence = format!("End the trial, and start {}.", way.target.title);
+        Ok(plan)
+    }
+
+    /// The way that costs least among those that let a trial go on, and do not go back to an older
+    /// release than the one that was confirmed last, if that is there, or that the board would run by
+    /// itself; then also those.
+    fn best_way(
+        &mut self,
+        rules: &Rules<'_>,
+        targets: Vec<Target>,
+        layout: &Layout,
+    ) -> Result<Way, Fail> {
         let now = self.facts.confirmed().or_else(|| {
             let runs = self.facts.boot.runs.map(|n| &self.facts.slots[n]);
             runs.filter(|slot| !self.facts.is_doubtful(slot))
@@ -103,7 +129,8 @@ impl Maker<'_> {
         let now = now.and_then(|slot| slot.release()).map(|r| r.sequence);
         let mut best: Option<(_, Way)> = None;
         let mut reason = None;
-        for target in rules.targets(self.facts) {
+        let is_on_trial = self.facts.trial().is_some();
+        for target in targets {
             let way = match self.way(target, layout) {
                 Ok(way) => way,
                 Err(Fail::Blocked(why)) => {
@@ -115,6 +142,7 @@ impl Maker<'_> {
             let sequence = way.target.sequence();
             let is_older = now.is_some_and(|now| sequence.is_none_or(|s| s < now));
             let key = (
+                is_on_trial && !way.target.keeps_trial,
                 is_older,
                 !way.target.is_whole,
                 way.bytes(),
@@ -203,11 +231,26 @@ impl Maker<'_> {
                 target.title
             ));
         }
+        if let Some(trial) = self.facts.trial()
+            && !target.keeps_trial
+            && !steps.is_empty()
+        {
+            losses.push(format!(
+                "The trial of {} in {}, which has not failed: it has to be installed again.",
+                title(self.facts, trial),
+                trial.label()
+            ));
+        }
         let partition = layout.partition(target.id);
         let label = partition
             .as_ref()
             .map_or(target.id.name(), Partition::label);
         let it = format!("{} from {label}", target.title);
+        let trial = if target.keeps_trial {
+            ", which has to confirm within its time"
+        } else {
+            ""
+        };
         let keys = if keyless {
             ", and takes no updates: it has no keys"
         } else {
@@ -215,7 +258,7 @@ impl Maker<'_> {
         };
         Ok(Plan {
             sentence: sentence(&steps),
-            afterwards: format!("It starts {it}{keys}."),
+            afterwards: format!("It starts {it}{trial}{keys}."),
             steps,
             losses,
             ..Plan::empty()
@@ -237,10 +280,10 @@ impl Maker<'_> {
         steps.extend(way.steps);
         let partition = layout.partition(id);
         let label = partition.as_ref().map_or(id.name(), Partition::label);
-        let title = format!("Rewrite {label} from {}", way.target.title);
+        let sentence = format!("Rewrite {label} from {}.", way.target.title);
         let mut plan = self.finish(&layout, steps, &way.target, way.losses)?;
         if !plan.steps.is_empty() {
-            plan.sentence = format!("{title}.");
+            plan.sentence = sentence;
         }
         Ok(plan)
     }
@@ -256,7 +299,7 @@ impl Maker<'_> {
         })?;
         let mut steps = self.ground()?;
         let rules = Rules::new(self.facts, self.known);
-        let way = self.best_way(&rules, &layout)?;
+        let way = self.best_way(&rules, rules.targets(self.facts), &layout)?;
         let (step, losses) = self.new_files(vfs, &way.target, false)?;
         let others = way
             .steps

@@ -114,7 +114,7 @@ impl Maker<'_> {
                 segments: self.envelope(layout, id, envelope)?,
             });
         }
-        if self.needs_selection(id) {
+        if self.needs_selection(&way.target) {
             let segment = segment(layout.otadata.offset, self.otadata(id))?;
             way.steps.push(Step {
                 title: format!("Point otadata at {}", partition.label()),
@@ -264,11 +264,12 @@ impl Maker<'_> {
         bytes
     }
 
-    /// Whether otadata has to be written so that this slot starts, for good.
-    fn needs_selection(&self, id: SlotId) -> bool {
-        let facts = self.facts;
+    /// Whether otadata has to be written so that this slot starts, for good or as long as its trial
+    /// lets it.
+    fn needs_selection(&self, target: &Target) -> bool {
+        let (facts, id) = (self.facts, target.id);
         let at = |n: Option<usize>| n.and_then(|n| facts.slots[n].id);
-        let on_trial = facts.boot.state.is_some_and(boot::is_trial);
+        let on_trial = facts.boot.state.is_some_and(boot::is_trial) && !target.keeps_trial;
         let lost = self.has(FindingCode::OtadataLost);
         match at(facts.boot.selected) {
             Some(selected) => selected != id || on_trial || facts.boot.died,

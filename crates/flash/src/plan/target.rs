@@ -36,6 +36,8 @@ pub(super) struct Target {
     pub envelope: Option<Bytes>,
     /// Whether it would be whole: a release that the board can vouch for.
     pub is_whole: bool,
+    /// Whether it is on trial and stays so.
+    pub keeps_trial: bool,
 }
 
 impl Target {
@@ -162,6 +164,7 @@ impl<'a> Rules<'a> {
             },
             envelope: Some(release.envelope().clone()),
             is_whole: true,
+            keeps_trial: false,
         })
     }
 
@@ -172,7 +175,9 @@ impl<'a> Rules<'a> {
             .slots
             .iter()
             .position(|s| s.partition == slot.partition)?;
-        if facts.is_doubtful(slot) || is_unfinished(facts, n) {
+        let trial = facts.trial().map(|trial| trial.partition);
+        let keeps_trial = trial == Some(slot.partition);
+        if (facts.is_doubtful(slot) && !keeps_trial) || is_unfinished(facts, n) {
             return None;
         }
         let mut target = Target {
@@ -183,6 +188,7 @@ impl<'a> Rules<'a> {
             folder: Folder::Keep,
             envelope: None,
             is_whole: false,
+            keeps_trial,
         };
         let Stored::Release(release) = slot.stored else {
             return slot.image.may_start().then_some(target);

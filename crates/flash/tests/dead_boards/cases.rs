@@ -589,21 +589,19 @@ pub const CASES: &[Case] = &[
         ..CASE
     },
     Case {
-        name: "a new release dies before its boot guard",
-        flash: || {
-            let mut flash = cut_in_trial(used(), Behaviour::Hangs);
-            // As it was before the guard ran: the mark is not set, and no start is counted.
-            let offset = slot(&flash, "otadata");
-            for at in [offset, offset + SECTOR] {
-                let at = at as usize;
-                let entry = Entry::decode(flash[at..].first_chunk().unwrap());
-                if entry.is_marked() {
-                    flash[at + 4] |= 1;
-                }
-            }
-            flash
-        },
+        name: "a release is on trial",
+        flash: not_yet_started,
         library: &["1.0.0", "1.1.0", "1.2.0"],
+        code: Code::OnTrial,
+        verdict: Verdict::Impaired,
+        runs: Some(("1.2.0", SlotId::Ota0)),
+        ..CASE
+    },
+    Case {
+        name: "a new release dies before its boot guard",
+        flash: not_yet_started,
+        library: &["1.0.0", "1.1.0", "1.2.0"],
+        how: How::Back,
         code: Code::OnTrial,
         verdict: Verdict::Impaired,
         steps: &[("otadata", 8192)],
@@ -692,6 +690,21 @@ fn half_an_update() -> Vec<u8> {
 fn cut_in_trial(flash: Vec<u8>, behaviour: Behaviour) -> Vec<u8> {
     let settings = settings(Bootloader::Plain, behaviour);
     update_with(flash, &releases()[2], settings, Duration::from_secs(1))
+}
+
+/// As it was before the boot guard of 1.2.0 ran: the mark is not set, and no start is counted. Nothing
+/// in the flash tells whether it was started.
+fn not_yet_started() -> Vec<u8> {
+    let mut flash = cut_in_trial(used(), Behaviour::Hangs);
+    let offset = slot(&flash, "otadata");
+    for at in [offset, offset + SECTOR] {
+        let at = at as usize;
+        let entry = Entry::decode(flash[at..].first_chunk().unwrap());
+        if entry.is_marked() {
+            flash[at + 4] |= 1;
+        }
+    }
+    flash
 }
 
 /// The list of the blocks of a file leads out of the file system.

@@ -19,6 +19,7 @@ fn size(bytes: u32) -> String {
 fn how(how: How) -> &'static str {
     match how {
         How::Smallest => "",
+        How::Back => " (asked for: back)",
         How::Slot => " (asked for: the slot)",
         How::Files => " (asked for: the files)",
         How::Everything => " (asked for: everything)",

@@ -278,3 +278,18 @@ fn cases_have_names_of_their_own() {
     let names: BTreeSet<_> = CASES.iter().map(|case| case.name).collect();
     assert_eq!(names.len(), CASES.len());
 }
+
+#[test]
+fn a_trial_that_has_not_failed_goes_on_unless_someone_ends_it() {
+    let outcome = |name| outcomes().find(|(case, _)| case.name == name).unwrap().1;
+    let stays = &outcome("a release is on trial").plan;
+    assert!(stays.steps.is_empty() && stays.losses.is_empty());
+    assert!(stays.others.iter().any(|other| other.how == How::Back));
+    let back = &outcome("a new release dies before its boot guard").plan;
+    let named = |loss: &String| loss.starts_with("The trial of dead-board 1.2.0 in ota_0");
+    assert!(back.losses.iter().any(named), "{:?}", back.losses);
+    let died = &outcome("a trial has died, and the boot guard will notice").plan;
+    assert!(died.losses.is_empty(), "{:?}", died.losses);
+    let others = died.others.iter();
+    assert!(others.clone().all(|other| other.how != How::Back));
+}
