@@ -21,6 +21,8 @@ use crate::session::{ConnectOptions, Reset, State};
 
 /// Espressif's vendor id, and the product id of USB-Serial-JTAG.
 const USB_JTAG: (u16, u16) = (0x303A, 0x1001);
+/// Espressif's vendor id, and the product ids of loaders that drive USB-OTG: of ESP32-S2, S3 and P4.
+const USB_OTG: [(u16, u16); 3] = [(0x303A, 0x0002), (0x303A, 0x0009), (0x303A, 0x0012)];
 /// How often the lines are tried before somebody has to press buttons.
 const RESETS: u32 = 4;
 /// How often a loader is called after each reset, and between two looks at the cancel.
@@ -95,6 +97,7 @@ pub(crate) fn reset_lines(options: &ConnectOptions) -> ResetLines {
     match (options.reset, options.usb) {
         (Reset::None, _) => ResetLines::None,
         (Reset::Automatic, Some(USB_JTAG)) => ResetLines::UsbJtag { by_hand: false },
+        (Reset::Automatic, Some(usb)) if USB_OTG.contains(&usb) => ResetLines::UsbOtg,
         (Reset::Automatic, _) => ResetLines::Uart,
     }
 }
@@ -168,7 +171,7 @@ impl Attempt<'_> {
     fn connection(&self, line: SerialLine, before: ResetBeforeOperation, baud: u32) -> Connection {
         let (vid, pid) = match self.lines {
             ResetLines::UsbJtag { .. } => USB_JTAG,
-            ResetLines::None | ResetLines::Uart => self.options.usb.unwrap_or_default(),
+            _ => self.options.usb.unwrap_or_default(),
         };
         let info = UsbPortInfo {
             vid,
@@ -206,7 +209,7 @@ impl Attempt<'_> {
         on_state: &dyn Fn(State),
     ) -> Result<(Exchange<SerialLine>, Found), Error> {
         loop {
-            let lines_help = self.lines != ResetLines::None && self.by_hand_since.is_none();
+            let lines_help = self.lines.help() && self.by_hand_since.is_none();
             if lines_help {
                 line = self.reset(line)?;
             }
@@ -295,7 +298,7 @@ impl Attempt<'_> {
         let before = exchange.baud();
         if found.speaker == Speaker::Stub
             || !known
-            || matches!(self.lines, ResetLines::UsbJtag { .. })
+            || self.lines.is_native()
             || !self.raise_early
             || self.options.baud <= before
         {
@@ -321,8 +324,7 @@ impl Attempt<'_> {
 
     /// As fast as both ends can.
     fn hurry(&mut self, loader: &mut Loader<SerialLine>) -> Result<(), Error> {
-        // USB has its own speed, whatever the rate is called.
-        if matches!(self.lines, ResetLines::UsbJtag { .. }) || !self.raise_baud {
+        if self.lines.is_native() || !self.raise_baud {
             return Ok(());
         }
         for baud in [self.options.baud, MIDDLE_BAUD] {

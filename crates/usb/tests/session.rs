@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use airlift_flash::Segment;
 use airlift_rom_loader::{Chip, Config, Faults, Mode, RomLoader, Running, Security};
 use airlift_usb::{
-    After, Cancel, ConnectOptions, Error, Link, Report, Session, State, WriteOptions, apply,
+    After, Cancel, ConnectOptions, Error, Link, Report, Reset, Session, State, WriteOptions, apply,
 };
 use airlift_wire::ErrorCode;
 
@@ -342,4 +342,35 @@ async fn a_connection_that_nobody_waits_for_closes_the_port() {
     next.settle = Duration::from_secs(10);
     let error = Session::connect(next, |_| {}).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::NoAnswer, "not busy any more");
+}
+
+#[tokio::test]
+async fn a_board_on_its_own_usb_has_started_when_its_port_is_gone() {
+    for (chip, product) in [(Chip::Esp32s2, 0x0002), (Chip::Esp32s3, 0x0009)] {
+        for leaves in [true, false] {
+            let board = RomLoader::start(Config {
+                chip,
+                ..Config::default()
+            })
+            .unwrap();
+            let mut otg = options(&board);
+            otg.usb = Some((0x303A, product));
+            otg.reset = Reset::Automatic;
+            let session = Session::connect(otg, |_| {}).await.unwrap();
+            if leaves {
+                // What may keep it in its loader, the watchdog's key, its time, and its start.
+                board.set_faults(Faults::rule("write_reg:4:unplug").unwrap());
+            }
+            let started = session
+                .close(After::Run)
+                .await
+                .map_err(|error| error.code());
+            let expected = if leaves {
+                Ok(())
+            } else {
+                Err(ErrorCode::NoReset)
+            };
+            assert_eq!(started, expected, "{chip:?}");
+        }
+    }
 }
