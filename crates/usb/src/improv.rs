@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use airlift_provision::Credentials;
 
 use crate::error::Error;
+use crate::monitor::text::printable;
 
 /// What every packet starts with: name and version.
 const START: [u8; 7] = *b"IMPROV\x01";
@@ -184,7 +185,7 @@ fn address(data: &[u8]) -> String {
         let (len, rest) = data.get(2..)?.split_first()?;
         rest.get(..usize::from(*len))
     };
-    String::from_utf8_lossy(text().unwrap_or_default()).into_owned()
+    printable(&String::from_utf8_lossy(text().unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -246,6 +247,12 @@ mod tests {
         );
         let end = improv.hear(&packet(Device::joined("http://10.0.0.7")), now);
         assert_eq!(end, Some(Ok("http://10.0.0.7".into())));
+    }
+
+    #[test]
+    fn an_address_cannot_speak_to_the_terminal() {
+        let data = b"\x01\x08\x07a\x1b[2J\xc2\x9b";
+        assert_eq!(address(data), "a\u{fffd}[2J\u{fffd}");
     }
 
     #[test]

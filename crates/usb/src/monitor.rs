@@ -1,5 +1,6 @@
 //! A board that runs: its log, line by line.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
@@ -12,12 +13,12 @@ use crate::error::Error;
 use crate::improv::{Improv, Scanner};
 use crate::line::{BASE_BAUD, Line as _, Pulse, SerialLine};
 use crate::link::After;
-use crate::loader::{ResetLines, pulse};
+use crate::loader::pulse;
 use crate::session::{ConnectOptions, Session};
 
 mod line;
 mod symbols;
-mod text;
+pub(crate) mod text;
 
 pub use line::Kind;
 pub use symbols::Symbols;
@@ -44,18 +45,25 @@ pub struct Line {
     pub notes: Vec<String>,
 }
 
+/// What addresses mean, a line each.
+type Explain = Box<dyn Fn(u32) -> Vec<String> + Send>;
+
 /// Makes lines of bytes. Pure: what arrives in, lines out.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Lines {
     text: text::Text,
-    symbols: Option<Symbols>,
+    explain: Option<Explain>,
 }
 
 impl Lines {
     /// With the program that runs, if its addresses are to be explained.
     pub fn new(symbols: Option<Symbols>) -> Self {
-        let text = text::Text::default();
-        Self { text, symbols }
+        let explain =
+            symbols.map(|symbols| -> Explain { Box::new(move |address| symbols.at(address)) });
+        Self {
+            text: text::Text::default(),
+            explain,
+        }
     }
 
     /// Takes bytes, and calls `on_line` for each line that they end.
@@ -73,19 +81,37 @@ impl Lines {
         Some(self.line(text, colour))
     }
 
-    fn line(&self, text: String, colour: text::Colour) -> Line {
+    fn line(&mut self, text: String, colour: text::Colour) -> Line {
         let kind = line::kind(&text, colour);
         let mut notes: Vec<String> = Vec::new();
         notes.extend(line::reset_reason(&text).map(str::to_string));
-        if let Some(symbols) = &self.symbols {
+        if let Some(explain) = &self.explain {
             let addresses = line::addresses(&text);
-            notes.extend(
-                addresses
-                    .into_iter()
-                    .flat_map(|address| symbols.at(address)),
-            );
+            // Debug information that makes no sense may make its reader panic; the log goes on.
+            let explained = catch_unwind(AssertUnwindSafe(|| -> Vec<String> {
+                addresses.into_iter().flat_map(explain).collect()
+            }));
+            match explained {
+                Ok(explained) => notes.extend(explained.iter().map(|note| text::printable(note))),
+                Err(_) => {
+                    self.explain = None;
+                    let note =
+                        "The ELF file cannot explain this: its debug information is damaged.";
+                    notes.push(note.to_owned());
+                }
+            }
         }
         Line { text, kind, notes }
+    }
+}
+
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let explained = self.explain.is_some();
+        f.debug_struct("Lines")
+            .field("text", &self.text)
+            .field("explained", &explained)
+            .finish()
     }
 }
 
@@ -376,7 +402,7 @@ impl Thread {
             Order::Reset(reply) => {
                 let lines = reset_lines(&self.options.port);
                 let reset = match lines {
-                    ResetLines::None => Err(Error::NoReset {
+                    lines if !lines.help() => Err(Error::NoReset {
                         path: self.options.port.path.clone(),
                     }),
                     lines => pulse(&mut self.line, lines),
@@ -438,6 +464,24 @@ fn open(options: &MonitorOptions) -> Result<SerialLine, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_goes_on_when_its_symbols_cannot_be_read() {
+        let mut lines = Lines {
+            text: text::Text::default(),
+            explain: Some(Box::new(|address| {
+                assert_ne!(address, 0x4200_0002, "damaged");
+                vec!["a\u{9b}31m function".to_owned()]
+            })),
+        };
+        let mut found = Vec::new();
+        let log = b"Backtrace: 0x42000001\nBacktrace: 0x42000002\nBacktrace: 0x42000001\n";
+        lines.take(log, &mut |line| found.push(line));
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[0].notes, ["a\u{fffd}31m function"]);
+        assert!(found[1].notes[0].contains("damaged"), "{found:?}");
+        assert!(found[2].notes.is_empty(), "without symbols");
+    }
 
     #[test]
     fn a_crash_is_told_with_its_reason() {

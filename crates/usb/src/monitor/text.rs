@@ -3,6 +3,17 @@
 /// Longest line; a longer one is several.
 const MAX_LINE: usize = 4096;
 
+/// Text of a board for people: what a terminal would take for an order stands as a replacement
+/// character. Tabs stay.
+pub(crate) fn printable(text: &str) -> String {
+    let clean = |c: char| match c {
+        '\t' => c,
+        c if airlift_wire::text::is_printable(c) => c,
+        _ => char::REPLACEMENT_CHARACTER,
+    };
+    text.chars().map(clean).collect()
+}
+
 /// What the colour of a line says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Colour {
@@ -69,7 +80,7 @@ impl Text {
     }
 
     fn end(&mut self) -> (String, Colour) {
-        let line = String::from_utf8_lossy(&self.line).into_owned();
+        let line = printable(&String::from_utf8_lossy(&self.line));
         self.line.clear();
         (line, std::mem::take(&mut self.colour))
     }
@@ -137,6 +148,13 @@ mod tests {
             found,
             expected.map(|(text, colour)| (text.to_string(), colour))
         );
+    }
+
+    #[test]
+    fn no_order_for_a_terminal_is_left() {
+        // The control characters of ISO 8859-1, as UTF-8, and marks that turn text around.
+        let found = texts("a\u{9b}31mb\u{85}\u{202e}c\td\n".as_bytes());
+        assert_eq!(found, ["a\u{fffd}31mb\u{fffd}\u{fffd}c\td"]);
     }
 
     #[test]
