@@ -16,8 +16,10 @@ use crate::dto::{
 use crate::job::rate::Rate;
 
 mod moved;
+mod pace;
 
 pub(crate) use moved::Came;
+use pace::Pace;
 
 /// How often a port is told about at most.
 pub(crate) const TELL_EVERY: Duration = Duration::from_millis(100);
@@ -62,6 +64,7 @@ pub(crate) struct Table {
 struct Port {
     view: UsbPort,
     rates: BTreeMap<UsbPhase, Rate>,
+    pace: Pace,
     lines: Vec<UsbLogLine>,
     told: Option<Duration>,
     pending: bool,
@@ -91,6 +94,7 @@ impl Port {
                 label: None,
             },
             rates: BTreeMap::new(),
+            pace: Pace::default(),
             lines: Vec::new(),
             told: None,
             pending: true,
@@ -251,10 +255,13 @@ impl Table {
         self.edit(path, |view| view.diagnosis = None);
     }
 
-    /// A plan was made for it: numbers it.
+    /// A plan was made for it: numbers it, and says how long it takes by how long the last job took.
     pub(crate) fn planned(&mut self, path: &str, mut plan: FlashPlan) -> FlashPlan {
         self.plans = self.plans.saturating_add(1);
         plan.id = self.plans;
+        if let Ok(port) = self.port(path) {
+            port.pace.reckon(&mut plan);
+        }
         self.edit(path, |view| view.plan = Some(plan.clone()));
         plan
     }
@@ -283,6 +290,7 @@ impl Table {
         view.activity = UsbActivity::Working;
         view.error = None;
         port.rates.clear();
+        port.pace.begin();
         port.pending = true;
         self.jobs = id;
         Ok(id)
@@ -299,6 +307,7 @@ impl Table {
         if job.phase == progress.phase {
             rate.add(progress.bytes.saturating_sub(job.bytes), now);
         }
+        port.pace.add(progress.phase, progress.bytes, now);
         job.phase = progress.phase;
         job.step = progress.step.min(job.steps.saturating_sub(1));
         job.bytes = progress.bytes;
@@ -322,6 +331,7 @@ impl Table {
     pub(crate) fn resume(&mut self, path: &str) {
         if let Ok(port) = self.port(path) {
             port.rates.clear();
+            port.pace.begin();
         }
         self.edit(path, |view| {
             view.activity = UsbActivity::Working;

@@ -13,7 +13,8 @@ use crate::dto::{
 };
 use crate::error::info;
 
-/// Bytes of flash a second that a chip's own USB takes, erasing included: what plans promise.
+/// Bytes of flash a second that a chip's own USB takes, erasing included: what plans promise until a
+/// job has shown it.
 const NATIVE_RATE: u32 = 150_000;
 /// The same through a serial adapter.
 const SERIAL_RATE: u32 = 60_000;
@@ -108,7 +109,12 @@ pub(crate) fn seconds(bytes: u32, vendor: Option<u16>) -> u32 {
     } else {
         SERIAL_RATE
     };
-    bytes.div_ceil(rate).max(1)
+    seconds_at(bytes, rate)
+}
+
+/// The same at so many bytes a second.
+pub(crate) fn seconds_at(bytes: u32, rate: u32) -> u32 {
+    bytes.div_ceil(rate.max(1)).max(1)
 }
 
 /// A repair plan as fronts see it.

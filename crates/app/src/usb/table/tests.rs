@@ -246,6 +246,25 @@ fn progress_has_a_rate_and_seconds_left_for_each_phase_of_its_own() {
 }
 
 #[test]
+fn the_next_plan_says_how_long_it_takes_by_the_last_job() {
+    let (mut table, _) = working();
+    for n in 0..=10 {
+        let progress = Progress {
+            phase: UsbPhase::Write,
+            step: 0,
+            bytes: n * 10_000,
+            total: 100_000,
+            skipped: 0,
+        };
+        table.progress(A, progress, at(u64::from(n) * 10_000));
+    }
+    table.end_job(A, UsbActivity::Connected, &JobEnd::done(String::new()));
+    let next = table.planned(A, plan(1));
+    assert_eq!((next.seconds, next.steps[0].seconds), (9, 9));
+    assert_eq!(table.view(A).unwrap().plan, Some(next));
+}
+
+#[test]
 fn a_port_is_told_about_at_most_ten_times_a_second_and_its_end_is_not_lost() {
     let (mut table, job) = working();
     let mut count = 0;
