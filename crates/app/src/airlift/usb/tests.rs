@@ -224,6 +224,7 @@ async fn another_board_that_looks_the_same_is_started_again_and_left_alone() {
         boards.identify("/dev/other", None);
     });
     let job = bench.app.usb_carry_out(A, plan).await.unwrap();
+    bench.becomes(A, UsbActivity::Unplugged).await;
     let asked = async {
         while bench.boards.starts("/dev/other") == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
