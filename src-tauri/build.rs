@@ -28,6 +28,7 @@ const COMMANDS: &[&str] = &[
     "change_keys",
     "history",
     "export_history",
+    "serve_plain",
     "set_settings",
     "start_virtual_devices",
     "stop_virtual_devices",

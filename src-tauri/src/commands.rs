@@ -50,6 +50,7 @@ pub(crate) fn handler() -> impl Fn(Invoke<Wry>) -> bool + Send + Sync + 'static 
         change_keys,
         history,
         export_history,
+        serve_plain,
         set_settings,
         start_virtual_devices,
         stop_virtual_devices,
@@ -236,6 +237,12 @@ async fn history(app: App<'_>) -> Answer<Vec<HistoryRow>> {
 #[tauri::command]
 async fn export_history(app: App<'_>, path: PathBuf) -> Answer<()> {
     app.export_history(&path).await.map_err(info)
+}
+
+#[tauri::command]
+async fn serve_plain(app: App<'_>, release: Option<String>) -> Answer<()> {
+    let served = app.serve_plain(release.as_deref()).await;
+    served.map_err(info)
 }
 
 #[tauri::command]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use airlift_discover::{Change, Config, DeviceId, DeviceInfo, Discovery, SeenDevice};
 use airlift_release::SigningKey;
+use airlift_serve::{PlainOffer, observer};
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -20,6 +21,7 @@ use crate::home::{Home, Instance};
 use crate::job::driver::Live;
 use crate::keys::Keys;
 use crate::library::Library;
+use crate::plain::PlainBoards;
 use crate::server::ChunkServer;
 use crate::simulate::VirtualDevices;
 use crate::store::{Mended, Store, blocking};
@@ -32,6 +34,7 @@ mod build;
 mod freshness;
 mod keys;
 mod notices;
+mod plain;
 mod rekey;
 mod releases;
 mod updates;
@@ -124,6 +127,10 @@ pub(crate) struct Shared {
     pub(crate) library: Library,
     pub(crate) keys: Keys,
     pub(crate) server: Arc<ChunkServer>,
+    plain_offer: PlainOffer,
+    plain: Mutex<PlainBoards>,
+    /// The boards of the plain protocol as they were told last.
+    told_plain: Mutex<dto::Plain>,
     pub(crate) discovery: Discovery,
     pub(crate) events: Events,
     pub(crate) turns: Arc<Semaphore>,
@@ -197,6 +204,8 @@ impl Airlift {
         });
         let missing = store.not_seen_again().await?.into_iter().collect();
         let events = Events::default();
+        let (plain_observer, plain_heard) = observer(plain::REPORTS);
+        let plain_offer = PlainOffer::observed(plain_observer);
         let (library, keys) = (Library::new(&home), Keys::new(home.clone()));
         let (library, keys, damaged) = blocking(move || {
             library.refresh(&keys.trusted()?)?;
@@ -213,7 +222,10 @@ impl Airlift {
         let shared = Arc::new(Shared {
             library,
             keys,
-            server: Arc::new(ChunkServer::new(events.clone())),
+            server: Arc::new(ChunkServer::new(events.clone(), plain_offer.clone())),
+            plain_offer,
+            plain: Mutex::default(),
+            told_plain: Mutex::default(),
             virtual_devices: VirtualDevices::default(),
             usb: Arc::new(Usb::new(boards, clock)),
             home,
@@ -243,6 +255,7 @@ impl Airlift {
         this.follow_devices();
         this.settle_now_and_then();
         this.follow_usb();
+        this.follow_plain(plain_heard);
         if options.usb
             && let Err(e) = this.usb_look().await
         {
@@ -305,6 +318,7 @@ impl Airlift {
             settings: shared.settings(),
             virtual_devices: shared.virtual_devices.are_running(),
             usb_ports: self.usb_ports(),
+            plain: lock(&shared.plain).view(shared.clock.unix()),
             notices: shared.notices.clone(),
         })
     }
@@ -474,6 +488,7 @@ impl Shared {
         if !seen.online {
             return;
         }
+        self.device_proves_plain(seen);
         if let (true, Some(local)) = (self.stay, seen.local_addr) {
             // A listener that is open before the first update shows its address, and its error.
             if let Err(e) = self.server.ensure(local, &self.settings()) {
@@ -506,6 +521,7 @@ impl Shared {
         if self.may_run_another.swap(false, Ordering::Relaxed) {
             self.releases_told_if_changed();
         }
+        self.tell_plain();
     }
 
     /// A job of this process has ended and is stored.

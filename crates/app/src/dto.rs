@@ -8,8 +8,10 @@ use ts_rs::TS;
 
 use crate::Secret;
 
+mod plain;
 mod usb;
 
+pub use plain::{Plain, PlainBoard, PlainProgress, PlainState};
 pub use usb::{
     Diagnosis, Finding, FlashPart, FlashPlan, FlashRegion, FlashRequest, FlashSource, FlashStep,
     PlanChoice, RegionHealth, UsbActivity, UsbBackup, UsbBoard, UsbEnd, UsbJob, UsbJobKind,
@@ -57,6 +59,8 @@ pub struct Snapshot {
     pub virtual_devices: bool,
     /// Serial ports.
     pub usb_ports: Vec<UsbPort>,
+    /// Boards that check no signature, and what they are given.
+    pub plain: Plain,
     /// What was found damaged at the start, and what became of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[ts(as = "Option<Vec<ErrorInfo>>", optional)]
@@ -473,6 +477,8 @@ pub enum Event {
     Server(Server),
     /// Settings changed.
     Settings(Settings),
+    /// What boards that check no signature are given, or one of them, changed.
+    Plain(Plain),
     /// Virtual devices of this app were started or stopped.
     VirtualDevices(bool),
     /// A serial port appeared or changed; at most ten times a second while a job runs.

@@ -12,6 +12,7 @@
 //! | [`job`] | one device's update to one release, as a state machine without I/O |
 //! | [`mpy`] | the Python of a release, compiled |
 //! | `usb` | boards on serial ports: what is known of each, and what is done to it |
+//! | [`plain`] | boards that check no signature, as far as they show what they do |
 //! | [`events`] | numbered events for whoever listens |
 //!
 //! Non-goals: formats (`wire`), making and opening releases (`release`), serving them (`serve`),
@@ -35,6 +36,7 @@ pub mod library;
 mod link;
 mod log;
 pub mod mpy;
+pub mod plain;
 pub mod sample;
 mod secret;
 pub mod server;

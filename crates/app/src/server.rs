@@ -3,12 +3,14 @@
 //! A listener for each local address that reaches a device, opened when it is first needed; never
 //! an unspecified address. It serves the releases that jobs offer, and nothing else of the library.
 
+pub mod local;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use airlift_release::Release;
-use airlift_serve::{Limits, MemoryStore, Server, bind_from, router};
+use airlift_serve::{Limits, MemoryStore, PlainOffer, Server, bind_from, router};
 use airlift_wire::{Digest, ErrorCode};
 
 use crate::Error;
@@ -18,6 +20,8 @@ use crate::events::Events;
 /// The listeners of this process and what they serve.
 pub struct ChunkServer {
     store: Arc<MemoryStore>,
+    /// What boards that check no signature are given.
+    plain: PlainOffer,
     /// Offered releases, oldest first, and how many jobs use each.
     offered: Mutex<Vec<(Digest, usize)>>,
     listeners: Mutex<BTreeMap<IpAddr, Server>>,
@@ -33,9 +37,10 @@ pub struct Offer {
 
 impl ChunkServer {
     /// A server that listens nowhere yet.
-    pub fn new(events: Events) -> Self {
+    pub fn new(events: Events, plain: PlainOffer) -> Self {
         Self {
             store: Arc::default(),
+            plain,
             offered: Mutex::default(),
             listeners: Mutex::default(),
             error: Mutex::default(),
@@ -58,6 +63,28 @@ impl ChunkServer {
         opened
     }
 
+    /// Listens on every local address that the settings permit: boards of the plain protocol are not
+    /// found, they ask.
+    ///
+    /// # Errors
+    /// `cannot_listen`, when there is no address on which it could.
+    pub fn ensure_all(&self, settings: &Settings) -> Result<(), Error> {
+        let addresses = local::addresses().map_err(airlift_serve::Error::Start)?;
+        let permitted = |ip: &IpAddr| permitted(*ip, &settings.interfaces).is_ok();
+        let mut refused = None;
+        let mut listens = false;
+        for ip in addresses.local.into_iter().filter(permitted) {
+            match self.ensure(ip, settings) {
+                Ok(_) => listens = true,
+                Err(error) => refused = Some(error),
+            }
+        }
+        match refused {
+            Some(error) if !listens => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn listen(&self, ip: IpAddr, settings: &Settings) -> Result<SocketAddr, Error> {
         if ip.is_unspecified() {
             return Err(Error::Internal(
@@ -67,8 +94,11 @@ impl ChunkServer {
         permitted(ip, &settings.interfaces)?;
         let mut listeners = lock(&self.listeners);
         let listener = bind_from(ip, settings.port)?;
-        let server = Server::start(listener, router(self.store.clone()), Limits::default())?;
-        let address = server.local_addr();
+        let address = listener
+            .local_addr()
+            .map_err(|e| Error::Internal(e.to_string()))?;
+        let routes = router(self.store.clone()).merge(self.plain.router(address));
+        let server = Server::start(listener, routes, Limits::default())?;
         listeners.insert(ip, server);
         tracing::info!(%address, "chunk server listens");
         Ok(address)
@@ -189,7 +219,7 @@ mod tests {
 
     #[test]
     fn one_listener_an_address_and_never_all_of_them() {
-        let server = ChunkServer::new(Events::default());
+        let server = ChunkServer::new(Events::default(), PlainOffer::default());
         let first = server.ensure(LOOPBACK, &settings()).unwrap();
         assert_eq!(server.ensure(LOOPBACK, &settings()).unwrap(), first);
         assert_eq!(server.view().addresses, [first.to_string()]);
@@ -203,8 +233,8 @@ mod tests {
     #[test]
     fn a_second_process_on_the_same_address_gets_the_next_port() {
         let (a, b) = (
-            ChunkServer::new(Events::default()),
-            ChunkServer::new(Events::default()),
+            ChunkServer::new(Events::default(), PlainOffer::default()),
+            ChunkServer::new(Events::default(), PlainOffer::default()),
         );
         let first = a.ensure(LOOPBACK, &settings()).unwrap();
         assert_ne!(b.ensure(LOOPBACK, &settings()).unwrap(), first);
@@ -212,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_release_nobody_needs_makes_room_for_one_that_somebody_does() {
-        let mut server = ChunkServer::new(Events::default());
+        let mut server = ChunkServer::new(Events::default(), PlainOffer::default());
         server.store = Arc::new(MemoryStore::with_limit(3 << 20));
         let server = Arc::new(server);
         let held = server.offer(&release(1, 1 << 20)).unwrap();

@@ -74,7 +74,9 @@ pub use self::{
     error::Error,
     listen::{DEFAULT_PORT, PORTS_TRIED, bind, bind_from},
     observe::{Observations, Observer, Served, observer},
-    plain::{PLAIN_CHUNK, PlainError, PlainRelease},
+    plain::{
+        PLAIN_CHUNK, PlainAsked, PlainError, PlainOffer, PlainPart, PlainRelease, PlainRequest,
+    },
     router::{observed_router, router},
     server::{Limits, Server},
     store::{DEFAULT_STORE_LIMIT, MemoryStore, Store},

@@ -34,21 +34,30 @@ pub struct Served {
 ///
 /// The channel has a fixed capacity. When the other end falls behind, reports are dropped and
 /// counted, so that an observer cannot slow a transfer or fill the memory.
-#[derive(Clone, Debug)]
-pub struct Observer {
-    sender: mpsc::Sender<Served>,
+#[derive(Debug)]
+pub struct Observer<T = Served> {
+    sender: mpsc::Sender<T>,
     missed: Arc<AtomicU64>,
 }
 
 /// The listening end of an [`Observer`].
 #[derive(Debug)]
-pub struct Observations {
-    receiver: mpsc::Receiver<Served>,
+pub struct Observations<T = Served> {
+    receiver: mpsc::Receiver<T>,
     missed: Arc<AtomicU64>,
 }
 
+impl<T> Clone for Observer<T> {
+    fn clone(&self) -> Self {
+        Self {
+            sender: self.sender.clone(),
+            missed: self.missed.clone(),
+        }
+    }
+}
+
 /// An observer and the end that listens to it, with room for `capacity` reports (at least one).
-pub fn observer(capacity: usize) -> (Observer, Observations) {
+pub fn observer<T>(capacity: usize) -> (Observer<T>, Observations<T>) {
     let (sender, receiver) = mpsc::channel(capacity.max(1));
     let missed = Arc::new(AtomicU64::new(0));
     (
@@ -60,17 +69,17 @@ pub fn observer(capacity: usize) -> (Observer, Observations) {
     )
 }
 
-impl Observer {
-    pub(crate) fn report(&self, served: Served) {
+impl<T> Observer<T> {
+    pub(crate) fn report(&self, served: T) {
         if let Err(mpsc::error::TrySendError::Full(_)) = self.sender.try_send(served) {
             self.missed.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-impl Observations {
+impl<T> Observations<T> {
     /// The next report; `None` when every server with the observer has ended.
-    pub async fn next(&mut self) -> Option<Served> {
+    pub async fn next(&mut self) -> Option<T> {
         self.receiver.recv().await
     }
 

@@ -12,18 +12,19 @@
 //! - An app of a whole number of chunks is served with 16 bytes of `FF` after it: clients size their
 //!   first read by `size % 512`, and 0 breaks their check. Sizes and hashes are of what is served.
 //! - URLs hold the address that this server listens on, never a name that a client sent.
+//! - "Nothing to update" is an error whose body is no JSON. A client that could read it as an object
+//!   without parts would copy what it runs and restart, for ever.
+//!
+//! [`PlainRelease`] is a release that such clients can take, [`PlainOffer`] the switch and the routes.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+mod offer;
 
-use airlift_wire::Digest;
 use airlift_wire::tar::{self, BLOCK, Kind};
-use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use airlift_wire::{Digest, ErrorCode};
 use bytes::Bytes;
+
+pub use self::offer::{PlainAsked, PlainOffer, PlainRequest};
+pub(crate) use self::offer::{is_plain, nothing};
 
 /// Bytes of a chunk of the plain protocol.
 pub const PLAIN_CHUNK: usize = 512;
@@ -35,8 +36,18 @@ const MAX_NAME: usize = 99;
 /// A release as plain clients can take it.
 #[derive(Clone, Debug)]
 pub struct PlainRelease {
+    id: Digest,
     app: Option<Served>,
     files: Option<Served>,
+}
+
+/// A part of a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PlainPart {
+    /// `part` in URLs.
+    App,
+    /// `vfs` in URLs.
+    Files,
 }
 
 #[derive(Clone, Debug)]
@@ -63,9 +74,23 @@ pub enum PlainError {
     Tar(#[from] tar::TarError),
 }
 
+impl PlainError {
+    /// The stable code.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Tar(_) => ErrorCode::BadTar,
+            _ => ErrorCode::NotForPlain,
+        }
+    }
+}
+
 impl PlainRelease {
-    /// Prepares the parts of a verified release: `files` is a canonical tar.
-    pub fn new(app: Option<Bytes>, files: Option<Bytes>) -> Result<Self, PlainError> {
+    /// Prepares the parts of the verified release `id`: `files` is a canonical tar.
+    ///
+    /// # Errors
+    ///
+    /// Whatever plain clients could not take, with the reason.
+    pub fn new(id: Digest, app: Option<Bytes>, files: Option<Bytes>) -> Result<Self, PlainError> {
         if app.is_none() && files.is_none() {
             return Err(PlainError::Nothing);
         }
@@ -73,26 +98,26 @@ impl PlainRelease {
             check_names(files)?;
         }
         Ok(Self {
+            id,
             app: app.map(fill).map(Served::new),
             files: files.map(Served::new),
         })
     }
 
-    /// The routes, with URLs of the server at `address`.
-    pub fn router(self, address: SocketAddr) -> Router {
-        Router::new()
-            .route("/updatemeta", get(meta).post(meta))
-            .route("/chunk/{part}", get(first))
-            .route("/chunk/{part}/", get(first))
-            .route("/chunk/{part}/{n}", get(chunk))
-            .with_state(Arc::new((self, address)))
+    /// The release that it was made of.
+    pub fn id(&self) -> Digest {
+        self.id
     }
 
-    fn part(&self, name: &str) -> Option<&Served> {
-        match name {
-            "part" => self.app.as_ref(),
-            "vfs" => self.files.as_ref(),
-            _ => None,
+    /// How many chunks a part has as it is served; none when it is not carried.
+    pub fn chunks(&self, part: PlainPart) -> Option<usize> {
+        self.part(part).map(Served::chunks)
+    }
+
+    fn part(&self, part: PlainPart) -> Option<&Served> {
+        match part {
+            PlainPart::App => self.app.as_ref(),
+            PlainPart::Files => self.files.as_ref(),
         }
     }
 }
@@ -103,6 +128,18 @@ impl Served {
             sha256: Digest::of(&bytes),
             bytes,
         }
+    }
+
+    fn chunks(&self) -> usize {
+        self.bytes.len().div_ceil(PLAIN_CHUNK)
+    }
+
+    fn chunk(&self, n: usize) -> Option<Bytes> {
+        let start = n
+            .checked_mul(PLAIN_CHUNK)
+            .filter(|start| *start < self.bytes.len())?;
+        let end = (start + PLAIN_CHUNK).min(self.bytes.len());
+        Some(self.bytes.slice(start..end))
     }
 }
 
@@ -133,81 +170,24 @@ fn check_names(files: &[u8]) -> Result<(), PlainError> {
     Ok(())
 }
 
-type Content = State<Arc<(PlainRelease, SocketAddr)>>;
-
-async fn meta(State(content): Content) -> Response {
-    let (release, address) = &*content;
-    let of = |key: &str, name: &str| {
-        release.part(name).map(|part| {
-            let (size, hash) = (part.bytes.len(), part.sha256);
-            format!(
-                "\"{key}\":{{\"url\":\"http://{address}/chunk/{name}\",\"size\":{size},\"hash\":\"{hash}\"}}"
-            )
-        })
-    };
-    let parts: Vec<String> = [of("partition", "part"), of("vfs", "vfs")]
-        .into_iter()
-        .flatten()
-        .collect();
-    let parts = parts.join(",");
-    let body = format!("{{{parts},\"update\":{{{parts}}}}}");
-    (
-        [
-            (header::CONTENT_TYPE, "application/json"),
-            (header::CACHE_CONTROL, "no-store"),
-        ],
-        body,
-    )
-        .into_response()
-}
-
-async fn first(content: Content, Path(part): Path<String>) -> Response {
-    answer(&content, &part, 0)
-}
-
-async fn chunk(content: Content, Path((part, n)): Path<(String, String)>) -> Response {
-    // Digits only, and nothing that a number type would also take.
-    let number = n
-        .bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| n.parse().ok())
-        .flatten();
-    match number {
-        Some(n) => answer(&content, &part, n),
-        None => nothing(),
-    }
-}
-
-fn answer(content: &Content, part: &str, n: usize) -> Response {
-    let bytes = content.0.0.part(part).and_then(|part| {
-        let start = n
-            .checked_mul(PLAIN_CHUNK)
-            .filter(|start| *start < part.bytes.len())?;
-        let end = (start + PLAIN_CHUNK).min(part.bytes.len());
-        Some(part.bytes.slice(start..end))
-    });
-    match bytes {
-        Some(bytes) => {
-            ([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response()
-        }
-        None => nothing(),
-    }
-}
-
-/// No JSON: a plain client that took it for an answer would copy and restart for ever.
-fn nothing() -> Response {
-    (StatusCode::NOT_FOUND, "there is no such chunk\n").into_response()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::observer;
     use axum::body::Body;
-    use axum::http::Request;
+    use axum::extract::ConnectInfo;
+    use axum::http::{Request, StatusCode};
     use http_body_util::BodyExt as _;
+    use std::net::SocketAddr;
     use tower::ServiceExt as _;
 
     const ADDRESS: &str = "10.0.0.5:7410";
+    const PEER: &str = "10.0.0.30:49152";
+    const ID: Digest = Digest([0x1D; 32]);
+
+    fn release(app: Option<Vec<u8>>, files: Option<Bytes>) -> Result<PlainRelease, PlainError> {
+        PlainRelease::new(ID, app.map(Bytes::from), files)
+    }
 
     fn tar_of(entries: &[(&str, &[u8])]) -> Bytes {
         let mut out = Vec::new();
@@ -231,12 +211,25 @@ mod tests {
     }
 
     async fn ask(release: &PlainRelease, method: &str, path: &str) -> (StatusCode, Bytes) {
-        let router = release.clone().router(ADDRESS.parse().unwrap());
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .body(Body::empty())
-            .unwrap();
+        let offer = PlainOffer::default();
+        offer.set(Some(release.clone()));
+        ask_of(&offer, method, path, &[]).await
+    }
+
+    async fn ask_of(
+        offer: &PlainOffer,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+    ) -> (StatusCode, Bytes) {
+        let router = offer.router(ADDRESS.parse().unwrap());
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(Body::empty()).unwrap();
+        let peer: SocketAddr = PEER.parse().unwrap();
+        request.extensions_mut().insert(ConnectInfo(peer));
         let response = router.oneshot(request).await.unwrap();
         let status = response.status();
         (
@@ -263,7 +256,7 @@ mod tests {
             ("lib/x.py", b"x = 1\n"),
             ("main.py", b"import lib.x\n"),
         ]);
-        let release = PlainRelease::new(Some(Bytes::from(vec![7; 1300])), Some(files)).unwrap();
+        let release = release(Some(vec![7; 1300]), Some(files)).unwrap();
         for (part, served) in [("part", &release.app), ("vfs", &release.files)] {
             let served = served.as_ref().unwrap();
             let got = download(&release, part, served.bytes.len()).await;
@@ -273,7 +266,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_announcement_is_given_flat_and_nested_to_get_and_to_post() {
-        let release = PlainRelease::new(Some(Bytes::from(vec![7; 1300])), None).unwrap();
+        let release = release(Some(vec![7; 1300]), None).unwrap();
         let hash = Digest::of(&[7; 1300]);
         let part = format!(
             "\"partition\":{{\"url\":\"http://{ADDRESS}/chunk/part\",\"size\":1300,\"hash\":\"{hash}\"}}"
@@ -287,7 +280,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_app_of_whole_chunks_gets_16_bytes_more() {
-        let release = PlainRelease::new(Some(Bytes::from(vec![7; 1024])), None).unwrap();
+        let release = release(Some(vec![7; 1024]), None).unwrap();
         let got = download(&release, "part", 1040).await;
         assert_eq!((got.len(), &got[1024..]), (1040, &FILLER[..]));
         assert_eq!(release.app.unwrap().sha256, Digest::of(&got));
@@ -295,7 +288,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_number_it_is_the_first_chunk_and_past_the_end_there_is_none() {
-        let release = PlainRelease::new(Some(Bytes::from(vec![7; 600])), None).unwrap();
+        let release = release(Some(vec![7; 600]), None).unwrap();
         for path in ["/chunk/part", "/chunk/part/", "/chunk/part/0"] {
             assert_eq!(ask(&release, "GET", path).await.1.len(), 512, "{path}");
         }
@@ -317,15 +310,75 @@ mod tests {
 
     #[test]
     fn what_plain_clients_cannot_unpack_is_refused_with_the_reason() {
-        assert_eq!(
-            PlainRelease::new(None, None).err(),
-            Some(PlainError::Nothing)
-        );
+        assert_eq!(release(None, None).err(), Some(PlainError::Nothing));
         let nested = tar_of(&[("a/", b""), ("a/b/", b""), ("a/b/c", b"")]);
-        let error = PlainRelease::new(None, Some(nested)).err();
+        let error = release(None, Some(nested)).err();
         assert_eq!(error, Some(PlainError::NestedFolder("a/b/".into())));
         let name = "x".repeat(100);
-        let error = PlainRelease::new(None, Some(tar_of(&[(&name, b"")]))).err();
+        let error = release(None, Some(tar_of(&[(&name, b"")]))).err();
         assert_eq!(error, Some(PlainError::LongName(name)));
+        assert_eq!(error.map(|e| e.code()), Some(ErrorCode::NotForPlain));
+    }
+
+    #[tokio::test]
+    async fn without_a_release_every_answer_is_an_error_that_is_no_json() {
+        let offer = PlainOffer::default();
+        for path in ["/updatemeta", "/chunk/part", "/chunk/vfs/0"] {
+            for method in ["GET", "POST"] {
+                let (status, body) = ask_of(&offer, method, path, &[]).await;
+                assert!(status.is_client_error(), "{method} {path}: {status}");
+                assert!(!body.starts_with(b"{"), "{method} {path}");
+            }
+        }
+        offer.set(Some(release(Some(vec![7; 600]), None).unwrap()));
+        let (status, _) = ask_of(&offer, "GET", "/updatemeta", &[]).await;
+        assert_eq!(status, StatusCode::OK);
+        offer.set(None);
+        let (status, _) = ask_of(&offer, "GET", "/chunk/part/1", &[]).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "it can be turned off again");
+    }
+
+    #[tokio::test]
+    async fn a_page_in_a_browser_is_told_nothing_and_is_no_board() {
+        let (observer, mut heard) = observer(8);
+        let offer = PlainOffer::observed(observer);
+        offer.set(Some(release(Some(vec![7; 600]), None).unwrap()));
+        let origin = [("origin", "http://example.com")];
+        let (status, _) = ask_of(&offer, "POST", "/updatemeta", &origin).await;
+        assert_eq!(status, StatusCode::FORBIDDEN);
+        let (status, _) = ask_of(&offer, "GET", "/chunk/part/1", &origin).await;
+        assert_eq!(status, StatusCode::FORBIDDEN);
+        drop(offer);
+        assert_eq!(heard.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn an_observer_hears_who_asked_and_which_chunks_were_served() {
+        let (observer, mut heard) = observer(8);
+        let offer = PlainOffer::observed(observer);
+        let _ = ask_of(&offer, "GET", "/updatemeta", &[]).await;
+        offer.set(Some(release(Some(vec![7; 600]), None).unwrap()));
+        let _ = ask_of(&offer, "POST", "/updatemeta", &[]).await;
+        for path in [
+            "/chunk/part",
+            "/chunk/part/1",
+            "/chunk/part/2",
+            "/chunk/vfs/0",
+        ] {
+            let _ = ask_of(&offer, "GET", path, &[]).await;
+        }
+        let _ = ask_of(&offer, "HEAD", "/chunk/part/0", &[]).await;
+        drop(offer);
+        let mut all = Vec::new();
+        while let Some(request) = heard.next().await {
+            assert_eq!(request.peer.to_string(), PEER);
+            all.push((request.release, request.asked));
+        }
+        let chunk = |n| {
+            let part = PlainPart::App;
+            (Some(ID), PlainAsked::Chunk { part, n, of: 2 })
+        };
+        let update = |release| (release, PlainAsked::Update);
+        assert_eq!(all, [update(None), update(Some(ID)), chunk(0), chunk(1)]);
     }
 }

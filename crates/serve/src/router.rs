@@ -13,6 +13,7 @@ use axum::{
 use crate::{
     Kind, Observer, Served, Store,
     answer::{self, Answer, Found},
+    plain,
     refusal::Refusal,
 };
 
@@ -67,6 +68,9 @@ fn of(kind: Kind) -> MethodRouter<Arc<Content>> {
 }
 
 async fn nothing(request: Request) -> Response<Body> {
+    if plain::is_plain(request.uri().path()) {
+        return plain::nothing();
+    }
     let refusal = answer::admit(&request).err().unwrap_or(Refusal::NotFound);
     refusal.respond(request.method())
 }

@@ -65,7 +65,7 @@ codes! {
     /// The files part is not a canonical tar.
     BadTar = "bad_tar", "Pack the files again with airlift pack; it writes the one accepted form.";
     /// The release cannot be given to boards of the plain protocol.
-    NotForPlain = "not_for_plain", "Such boards know folders at the top and short names only: pack the files so.";
+    NotForPlain = "not_for_plain", "Such boards take app, files or both, with folders at the top only and short names: pack it so.";
     /// The app part is not an app image for this chip.
     BadImage = "bad_image", "Use the .bin that your build makes for over-the-air updates, not a merged image.";
     /// The set of keys that a release brings is not signed by the root, or not newer.

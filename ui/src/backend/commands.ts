@@ -27,6 +27,7 @@ export const COMMANDS = [
   'change_keys',
   'history',
   'export_history',
+  'serve_plain',
   'set_settings',
   'start_virtual_devices',
   'stop_virtual_devices',

@@ -20,6 +20,7 @@ import type {
   NewRelease,
   Numbered,
   Part,
+  Plain,
   Release,
   Server,
   Settings,
@@ -83,6 +84,7 @@ export class FakeBackend extends FakeUsb implements Backend {
   #seq = 0;
   #nextJob = 1;
   #virtual = false;
+  #plain: Plain = { release: null, boards: [] };
   #ticking = false;
 
   constructor(world: World, clock: Clock) {
@@ -130,6 +132,11 @@ export class FakeBackend extends FakeUsb implements Backend {
     this.emit({ kind: 'server', data: server });
   }
 
+  setPlain(plain: Plain): void {
+    this.#plain = plain;
+    this.emit({ kind: 'plain', data: plain });
+  }
+
   // The backend.
 
   async subscribe(onEvent: (event: Numbered) => void): Promise<Unsubscribe> {
@@ -150,6 +157,7 @@ export class FakeBackend extends FakeUsb implements Backend {
       settings,
       virtualDevices: this.#virtual,
       usbPorts: this.usbPorts,
+      plain: this.#plain,
     });
   }
 
@@ -295,6 +303,19 @@ export class FakeBackend extends FakeUsb implements Backend {
     if (!form.app) release.app = { kind: 'any' };
     if (!form.files) release.files = { kind: 'any' };
     return this.#add(release);
+  }
+
+  async servePlain(id: string | null): Promise<void> {
+    this.calls.push(['servePlain', id]);
+    const release = id === null ? null : this.#release(id);
+    if (release && release.app.kind !== 'carried' && release.files.kind !== 'carried') {
+      throw fail(
+        'not_for_plain',
+        'the release carries nothing, and plain clients would copy and restart for ever',
+        'Such boards take app, files or both, with folders at the top only and short names: pack it so.',
+      );
+    }
+    this.setPlain({ ...this.#plain, release: id });
   }
 
   async deleteRelease(id: string): Promise<void> {

@@ -77,6 +77,7 @@ const CALLS: [Command, (backend: Backend) => Promise<unknown>, Record<string, un
   ['new_offline_key', (b) => b.newOfflineKey(offlineKey), { form: offlineKey }],
   ['plan_key_change', (b) => b.planKeyChange(['d']), { devices: ['d'] }],
   ['change_keys', (b) => b.changeKeys(keyChange), { form: keyChange }],
+  ['serve_plain', (b) => b.servePlain('r'), { release: 'r' }],
   ['history', (b) => b.history(), {}],
   ['export_history', (b) => b.exportHistory('/o'), { path: '/o' }],
   ['set_settings', (b) => b.setSettings(settings), { settings }],

@@ -80,6 +80,8 @@ export function tauriBackend(): Backend {
     history: () => call('history'),
     exportHistory: (path) => call('export_history', { path }),
 
+    servePlain: (release) => call('serve_plain', { release }),
+
     setSettings: (settings) => call('set_settings', { settings }),
     startVirtualDevices: (count) => call('start_virtual_devices', { count }),
     stopVirtualDevices: () => call('stop_virtual_devices'),

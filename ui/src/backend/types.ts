@@ -96,6 +96,9 @@ export interface Backend extends UsbBackend {
   history(): Promise<HistoryRow[]>;
   exportHistory(path: string): Promise<void>;
 
+  /** Serves a release, or none, to boards that check no signature, until the app ends. */
+  servePlain(release: string | null): Promise<void>;
+
   setSettings(settings: Settings): Promise<void>;
   startVirtualDevices(count: number): Promise<void>;
   stopVirtualDevices(): Promise<void>;

@@ -3,6 +3,7 @@ import type { ChunkRun } from "./ChunkRun";
 import type { Device } from "./Device";
 import type { Job } from "./Job";
 import type { Key } from "./Key";
+import type { Plain } from "./Plain";
 import type { RefusedChunk } from "./RefusedChunk";
 import type { Release } from "./Release";
 import type { Server } from "./Server";
@@ -25,7 +26,7 @@ runs: Array<ChunkRun>,
 /**
  * Newly refused chunks.
  */
-refused: Array<RefusedChunk>, } } | { "kind": "keys", "data": Array<Key> } | { "kind": "server", "data": Server } | { "kind": "settings", "data": Settings } | { "kind": "virtualDevices", "data": boolean } | { "kind": "usbPort", "data": UsbPort } | { "kind": "usbPortGone", "data": string } | { "kind": "usbLog", "data": { 
+refused: Array<RefusedChunk>, } } | { "kind": "keys", "data": Array<Key> } | { "kind": "server", "data": Server } | { "kind": "settings", "data": Settings } | { "kind": "plain", "data": Plain } | { "kind": "virtualDevices", "data": boolean } | { "kind": "usbPort", "data": UsbPort } | { "kind": "usbPortGone", "data": string } | { "kind": "usbLog", "data": { 
 /**
  * Port.
  */

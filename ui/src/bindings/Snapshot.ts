@@ -3,6 +3,7 @@ import type { Device } from "./Device";
 import type { ErrorInfo } from "./ErrorInfo";
 import type { Job } from "./Job";
 import type { Key } from "./Key";
+import type { Plain } from "./Plain";
 import type { Release } from "./Release";
 import type { Server } from "./Server";
 import type { Settings } from "./Settings";
@@ -48,6 +49,10 @@ virtualDevices: boolean,
  * Serial ports.
  */
 usbPorts: Array<UsbPort>, 
+/**
+ * Boards that check no signature, and what they are given.
+ */
+plain: Plain, 
 /**
  * What was found damaged at the start, and what became of it.
  */

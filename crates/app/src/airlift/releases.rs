@@ -83,13 +83,17 @@ impl Airlift {
     /// Deletes a release from the library. What devices run is not touched.
     ///
     /// # Errors
-    /// `busy` while a job sends it.
+    /// `busy` while a job sends it, or while it is served without a signature.
     pub async fn delete_release(&self, id: &str) -> Result<(), Error> {
         let in_use = lock(&self.shared.jobs)
             .values()
             .any(|live| !live.is_over() && live.state().release.id == id);
         if in_use {
             let message = "a device is being updated to this release";
+            return Err(Error::refused(airlift_wire::ErrorCode::Busy, message));
+        }
+        if self.shared.plain_release().is_some_and(|served| served == id) {
+            let message = "it is served to boards that check no signature; turn that off first";
             return Err(Error::refused(airlift_wire::ErrorCode::Busy, message));
         }
         let (shared, id) = (self.shared.clone(), id.to_owned());
@@ -151,6 +155,7 @@ impl Shared {
 
     pub(crate) fn tell_releases(&self) {
         let releases = self.releases();
+        self.check_plain(&releases);
         *lock(&self.told_releases) = releases.clone();
         self.events.send(Event::Releases(releases));
     }

@@ -256,6 +256,10 @@ impl Airlift {
         // While devices fetch, the listeners stay where they are; the next start uses the new ones.
         if moved && !busy {
             self.shared.server.stop().await;
+            if self.shared.plain_release().is_some() {
+                // Its error is shown with the server.
+                let _ = self.shared.server.ensure_all(&settings);
+            }
             for seen in self
                 .shared
                 .discovery

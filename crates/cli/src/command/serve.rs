@@ -1,19 +1,27 @@
 //! `airlift serve`
 
-mod local;
-
 use crate::args::Serve;
 use crate::exit;
 use crate::failure::Failure;
 use crate::interrupt::Interrupts;
 use crate::output;
+use airlift_app::plain::PlainBoards;
+use airlift_app::server::local;
 use airlift_release::{Release, UnverifiedRelease};
 use airlift_serve::{
-    DEFAULT_PORT, Limits, MemoryStore, PlainRelease, Server, bind, bind_from, router,
+    DEFAULT_PORT, Limits, MemoryStore, Observations, PlainOffer, PlainRelease, PlainRequest,
+    Server, bind, bind_from, observer, router,
 };
 use airlift_wire::ErrorCode;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How many requests of plain clients may wait to be counted.
+const REPORTS: usize = 4096;
+/// How often boards that went silent are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 pub fn run(args: Serve) -> Result<u8, Failure> {
     let release = UnverifiedRelease::read_file(&args.release)?.verify(&super::trusted_keys()?)?;
@@ -24,7 +32,7 @@ pub fn run(args: Serve) -> Result<u8, Failure> {
         Some(address) => vec![bind(address)?],
         None => on_local_addresses()?,
     };
-    let plain = args.plain.then(|| plain(&release)).transpose()?;
+    let plain = args.plain.then(|| Plain::new(&release)).transpose()?;
     let servers = listeners
         .into_iter()
         .map(|listener| {
@@ -33,7 +41,7 @@ pub fn run(args: Serve) -> Result<u8, Failure> {
                 let address = listener
                     .local_addr()
                     .map_err(|error| Failure::new(ErrorCode::CannotListen, error.to_string()))?;
-                routes = routes.merge(plain.clone().router(address));
+                routes = routes.merge(plain.offer.router(address));
             }
             Ok(Server::start(listener, routes, Limits::default())?)
         })
@@ -42,7 +50,10 @@ pub fn run(args: Serve) -> Result<u8, Failure> {
         // Before anything is printed: who waits for the lines may end this at once.
         let mut interrupts = Interrupts::new()?;
         announce(&release, &servers, args.plain)?;
-        interrupts.next().await;
+        tokio::select! {
+            () = interrupts.next() => {}
+            result = tell(plain) => result?,
+        }
         for server in servers {
             server.stop().await;
         }
@@ -50,16 +61,60 @@ pub fn run(args: Serve) -> Result<u8, Failure> {
     })
 }
 
-/// The release for boards that check no signature.
-fn plain(release: &Release) -> Result<PlainRelease, Failure> {
-    let part = |part: Option<&airlift_release::Part>| part.map(|part| part.bytes().clone());
-    let plain = PlainRelease::new(part(release.app()), part(release.files()))
-        .map_err(|error| Failure::new(ErrorCode::BadTar, error.to_string()))?;
-    eprintln!(
-        "warning: --plain has no signature: anyone on the network can replace the code of the \
-         boards that use it"
-    );
-    Ok(plain)
+/// The release for boards that check no signature, and what is seen of them.
+struct Plain {
+    offer: PlainOffer,
+    heard: Observations<PlainRequest>,
+    boards: PlainBoards,
+}
+
+impl Plain {
+    fn new(release: &Release) -> Result<Self, Failure> {
+        let part = |part: Option<&airlift_release::Part>| part.map(|part| part.bytes().clone());
+        let plain = PlainRelease::new(release.id(), part(release.app()), part(release.files()))
+            .map_err(|error| Failure::new(error.code(), error.to_string()))?;
+        eprintln!(
+            "warning: --plain has no signature: anyone on the network can replace the code of the \
+             boards that use it"
+        );
+        let (observer, heard) = observer(REPORTS);
+        let (offer, mut boards) = (PlainOffer::observed(observer), PlainBoards::default());
+        let manifest = release.manifest();
+        boards.serve(Some((&plain, &manifest.product, &manifest.version)));
+        offer.set(Some(plain));
+        Ok(Self {
+            offer,
+            heard,
+            boards,
+        })
+    }
+}
+
+/// Prints a line for each thing that boards of the plain protocol are seen to do; never ends.
+async fn tell(plain: Option<Plain>) -> Result<(), Failure> {
+    let Some(Plain {
+        mut heard,
+        mut boards,
+        ..
+    }) = plain
+    else {
+        return std::future::pending().await;
+    };
+    let start = Instant::now();
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    loop {
+        let request = tokio::select! {
+            request = heard.next() => request,
+            _ = look.tick() => None,
+        };
+        let now = start.elapsed().as_secs_f64();
+        if let Some(request) = request {
+            boards.heard(&request, now);
+        }
+        for board in boards.news(now) {
+            output::line(&format!("{}: {}", board.address, board.summary))?;
+        }
+    }
 }
 
 fn announce(release: &Release, servers: &[Server], plain: bool) -> Result<(), Failure> {

@@ -99,6 +99,11 @@ fn the_plain_protocol_is_off_until_asked_for_and_then_says_what_is_lost() {
             - 4,
         512
     );
+    let asked = running.line();
+    assert!(asked.starts_with("127.0.0.1: Was told of "), "{asked}");
+    let fetches = running.line();
+    assert!(fetches.starts_with("127.0.0.1: Fetches "), "{fetches}");
+    assert!(fetches.contains("app 1 of "), "{fetches}");
     running.interrupt();
     let end = running.end();
     assert!(end.err.contains("no signature"), "{}", end.err);

@@ -78,7 +78,7 @@ mod tests {
             "169.254.7.7",
             "192.168.1.5",
         ];
-        let all = all.map(|text| text.parse().expect("an address"));
+        let all = all.map(|text| text.parse().unwrap());
         let sorted = sort(all.into_iter());
         let text = |list: &[IpAddr]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(
