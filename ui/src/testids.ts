@@ -82,6 +82,11 @@ export const T = {
   releaseDelete: 'release-delete',
   releaseGoBack: 'release-go-back',
   releaseCompare: 'release-compare',
+  releasePlain: 'release-plain',
+  releasePlainAddress: 'release-plain-address',
+  plainBoards: 'plain-boards',
+  plainBoard: 'plain-board',
+  plainOff: 'plain-off',
 
   usbEmpty: 'usb-empty',
   usbAddPort: 'usb-add-port',

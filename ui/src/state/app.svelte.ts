@@ -13,6 +13,7 @@ import type {
   Key,
   Numbered,
   Phase,
+  Plain,
   RefusedChunk,
   Release,
   Server,
@@ -48,6 +49,8 @@ export interface Question {
   title: string;
   text: string;
   action: string;
+  /** What the other button says; without it, Keep. */
+  otherwise?: string;
   danger: boolean;
 }
 
@@ -85,6 +88,8 @@ export class AppState {
   server = $state.raw<Server>({ addresses: [], error: null });
   settings = $state.raw<Settings>({ theme: 'system', port: 7410, interfaces: [], notify: true });
   virtualDevices = $state(false);
+  /** What boards that check no signature are given, and which of them asked. */
+  plain = $state.raw<Plain>({ release: null, boards: [] });
   usbPorts = $state.raw<ReadonlyMap<string, UsbPort>>(new Map());
   /** The device whose board is looked for on USB; the USB page takes it up. */
   wantedOnUsb = $state.raw<string | null>(null);
@@ -277,6 +282,7 @@ export class AppState {
         this.server = snapshot.server;
         this.settings = snapshot.settings;
         this.virtualDevices = snapshot.virtualDevices;
+        this.plain = snapshot.plain;
         this.usbPorts = new Map(snapshot.usbPorts.map((port) => [port.path, port]));
         found = snapshot.notices ?? [];
         const { seq } = snapshot;
@@ -340,6 +346,9 @@ export class AppState {
         break;
       case 'settings':
         this.settings = event.data;
+        break;
+      case 'plain':
+        this.plain = event.data;
         break;
       case 'virtualDevices':
         this.virtualDevices = event.data;

@@ -59,6 +59,29 @@ export class ReleasesView {
     if (done) this.app.say(`Exported ${release.product} ${release.version}.`);
   }
 
+  /** Serves it to boards that check no signature, once it was said what that means. */
+  async servePlain(release: Release): Promise<void> {
+    const { plain } = this.app;
+    const before = plain.release === null ? undefined : this.app.release(plain.release);
+    const moves = before ? ` ${before.product} ${before.version} is served no longer.` : '';
+    const yes = await this.app.ask({
+      title: `Serve ${release.product} ${release.version} without a signature?`,
+      text:
+        'Boards of the plain protocol check no signature. Anyone on the network can take this ' +
+        'computer’s place and put other code on them, now and whenever they ask. They take this ' +
+        'release when they next ask, whatever their product, and nothing brings them back if it ' +
+        `does not run.${moves} It stays on until you turn it off or close Airlift.`,
+      action: 'Serve without a signature',
+      otherwise: 'Cancel',
+      danger: true,
+    });
+    if (yes) await this.app.attempt(() => this.app.backend.servePlain(release.id));
+  }
+
+  async stopPlain(): Promise<void> {
+    await this.app.attempt(() => this.app.backend.servePlain(null));
+  }
+
   async remove(release: Release): Promise<void> {
     const n = release.runningOn.length;
     const yes = await this.app.ask({
