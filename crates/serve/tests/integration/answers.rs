@@ -484,6 +484,17 @@ async fn a_request_needs_exactly_one_host() {
     server.stop().await;
 }
 
+/// A client of the plain protocol that could read the answer would copy what it runs and restart.
+#[tokio::test]
+async fn a_board_that_checks_no_signature_gets_no_json_from_a_server_that_has_nothing_for_it() {
+    let mut over = Over::Router(Offer::new().router());
+    for path in ["/updatemeta", "/chunk/part/0"] {
+        let answer = over.send(&get(path)).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(!answer.body.starts_with(b"{"), "{path}");
+    }
+}
+
 #[tokio::test]
 async fn a_release_that_is_taken_back_is_gone_and_one_that_is_offered_is_there() {
     let offer = Offer::new();
