@@ -27,6 +27,8 @@ export class UsbView {
   readonly logs = new SvelteSet<string>();
   /** The sheet that says what to write; `null` while nobody asked. */
   flashing = $state.raw<FlashForm | null>(null);
+  /** The job that ran on each port when they were last looked at. */
+  readonly #jobs = new Map<string, number>();
   /** The look at each port for which a plan has been asked. */
   readonly #planned = new Map<string, string>();
 
@@ -81,14 +83,32 @@ export class UsbView {
     if (!all) for (const port of this.ports) this.checked.add(port.path);
   }
 
-  /** Ports come and go: what is gone is not worked on. And a device that was looked for is shown. */
+  /**
+   * Ports come and go: what is gone is not worked on, and a board that came back under another name
+   * is still the one that is looked at. And a device that was looked for is shown.
+   */
   follow(): void {
+    this.#followJobs();
     for (const path of this.checked) if (!this.app.usbPorts.has(path)) this.checked.delete(path);
     const wanted = this.app.wantedOnUsb;
     const found = this.ports.find((port) => port.board?.deviceId === wanted);
     if (wanted === null || !found) return;
     this.select(found.path);
     this.app.wantedOnUsb = null;
+  }
+
+  #followJobs(): void {
+    for (const [path, job] of this.#jobs) {
+      if (this.app.usbPorts.has(path)) continue;
+      const now = this.ports.find((port) => port.job?.id === job)?.path;
+      // Only a job that runs moves; the port of one that has ended is just gone.
+      if (now !== undefined) {
+        if (this.#selected === path) this.select(now);
+        if (this.checked.delete(path)) this.checked.add(now);
+      }
+    }
+    this.#jobs.clear();
+    for (const { path, job } of this.ports) if (isRunning(job)) this.#jobs.set(path, job.id);
   }
 
   /** A board that is not well gets its plan without being asked for it, once for each look. */

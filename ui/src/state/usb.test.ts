@@ -1,11 +1,29 @@
 import { describe, expect, it } from 'vitest';
 import type { UsbSpec } from '../backend/fake/usbports';
+import type { UsbJob } from '../dto';
 import { play, settle, smallWorld, started } from '../test/harness';
 import { dropTarget, UsbView } from './usb.svelte';
 import { MOST_LINES, UsbLogView } from './usblog.svelte';
 import { needsAttention, news, stateOf } from './usbwords';
 
 const PORT = '/dev/ttyACM0';
+
+const JOB: UsbJob = {
+  id: 1,
+  kind: 'flash',
+  phase: 'write',
+  step: 0,
+  steps: 1,
+  bytes: 0,
+  total: 4096,
+  skipped: 0,
+  rate: null,
+  secondsLeft: null,
+  backup: null,
+  end: null,
+  error: null,
+  summary: '',
+};
 
 async function view(specs: UsbSpec[]) {
   const made = await started({ ...smallWorld(), usb: specs });
@@ -39,6 +57,26 @@ describe('the ports', () => {
     await settle();
     made.view.follow();
     expect(made.view.many).toBe(false);
+  });
+
+  it('that come back under another name with their job are still the ones looked at', async () => {
+    const made = await connected({});
+    made.backend.plugIn({ path: '/dev/ttyACM1' });
+    await settle();
+    const before = made.app.usbPorts.get(PORT);
+    const job: UsbJob = { ...JOB, id: 7 };
+    if (!before) throw new Error('there is no port');
+    made.backend.emit({ kind: 'usbPort', data: { ...before, job } });
+    await settle();
+    made.view.select(PORT);
+    made.view.toggleAll();
+    made.view.follow();
+    made.backend.emit({ kind: 'usbPortGone', data: PORT });
+    made.backend.emit({ kind: 'usbPort', data: { ...before, path: '/dev/ttyACM2', job } });
+    await settle();
+    made.view.follow();
+    expect(made.view.port?.path).toBe('/dev/ttyACM2');
+    expect(made.view.together.map((port) => port.path)).toEqual(['/dev/ttyACM1', '/dev/ttyACM2']);
   });
 
   it('are shown by the device that is looked for', async () => {
