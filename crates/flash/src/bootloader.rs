@@ -153,12 +153,13 @@ pub fn for_target(target: &Target) -> Result<Bootloader, Error> {
 /// A bootloader from a file, its header set for the size of the board's flash.
 ///
 /// # Errors
-/// [`Error::WrongKind`], [`Error::Image`] or [`Error::WrongChip`] for what would not start,
+/// [`Error::WrongKind`], [`Error::Image`], [`Error::WrongChip`] or [`Error::Revision`] for what would not
+/// start,
 /// [`Error::TooBig`] when it reaches into the partition table, [`Error::NoBootloader`] for a chip that is
 /// not known.
 pub fn from_file(bytes: &[u8], target: &Target, rollback: Rollback) -> Result<Bootloader, Error> {
     let offset = offset(target.chip).ok_or(Error::NoBootloader(target.chip))?;
-    let bytes = check(bytes, target.chip)?;
+    let bytes = check(bytes, target)?;
     let limit = u64::from(TABLE_OFFSET - offset);
     if bytes.len() as u64 > limit {
         return Err(Error::TooBig {
@@ -177,8 +178,35 @@ pub fn from_file(bytes: &[u8], target: &Target, rollback: Rollback) -> Result<Bo
     })
 }
 
-/// The bytes of the bootloader that `bytes` start with; it is whole and for `chip`.
-pub(crate) fn check(bytes: &[u8], chip: u16) -> Result<&[u8], Error> {
+/// That an image runs on the revision of a board, as its loaders will ask (ESP-IDF:
+/// `bootloader_common_check_chip_validity`): only an app has a highest one.
+pub(crate) fn check_revision(
+    header: &image::Header,
+    what: &str,
+    target: &Target,
+    is_app: bool,
+) -> Result<(), Error> {
+    let Some(found) = target.revision else {
+        return Ok(());
+    };
+    let refused = |limit, newer| {
+        Err(Error::Revision {
+            what: what.to_owned(),
+            chip_id: header.chip_id,
+            found,
+            limit,
+            newer,
+        })
+    };
+    match header.max_revision {
+        _ if found < header.min_revision => refused(header.min_revision, true),
+        Some(max) if is_app && found > max => refused(max, false),
+        _ => Ok(()),
+    }
+}
+
+/// The bytes of the bootloader that `bytes` start with; it is whole and for the board's chip.
+pub(crate) fn check<'b>(bytes: &'b [u8], target: &Target) -> Result<&'b [u8], Error> {
     let found = FileKind::of(bytes);
     if found != FileKind::Bootloader {
         return Err(Error::WrongKind {
@@ -190,13 +218,14 @@ pub(crate) fn check(bytes: &[u8], chip: u16) -> Result<&[u8], Error> {
     let mut checker = image::Checker::new();
     let used = checker.update(bytes).map_err(damaged)?;
     let checked = checker.finish().map_err(damaged)?;
-    if checked.header.chip_id != chip {
+    if checked.header.chip_id != target.chip {
         return Err(Error::WrongChip {
             what: WHAT.to_owned(),
             found: checked.header.chip_id,
-            wanted: chip,
+            wanted: target.chip,
         });
     }
+    check_revision(&checked.header, WHAT, target, false)?;
     Ok(&bytes[..used])
 }
 

@@ -139,7 +139,7 @@ pub struct Setup<'a> {
 ///
 /// # Errors
 /// [`Error::Missing`] for a release that does not carry what it starts with, [`Error::WrongChip`],
-/// [`Error::UnknownSigner`] when the board would not trust it, [`Error::FlashSize`], [`Error::TooBig`],
+/// [`Error::Revision`], [`Error::UnknownSigner`] when the board would not trust it, [`Error::FlashSize`], [`Error::TooBig`],
 /// [`Error::NoBootloader`], [`Error::Name`].
 pub fn of_release(
     release: &Release,
@@ -172,7 +172,7 @@ pub fn of_release(
 /// system.
 ///
 /// # Errors
-/// [`Error::Image`], [`Error::WrongChip`], [`Error::FlashSize`], [`Error::TooBig`],
+/// [`Error::Image`], [`Error::WrongChip`], [`Error::Revision`], [`Error::FlashSize`], [`Error::TooBig`],
 /// [`Error::NoBootloader`], [`Error::Name`], [`Error::NoProduct`].
 pub fn of_app(app: &Bytes, target: &Target, setup: &Setup<'_>) -> Result<Contents, Error> {
     let descriptor = Descriptor::parse(app);
@@ -206,7 +206,7 @@ fn choose_bootloader(target: &Target, setup: &Setup<'_>) -> Result<Bootloader, E
         return bootloader::for_target(target);
     };
     // It may have been read for another board.
-    bootloader::check(given.bytes(), target.chip)?;
+    bootloader::check(given.bytes(), target)?;
     Ok(given.clone())
 }
 
@@ -249,6 +249,7 @@ fn from_nothing(
             wanted: target.chip,
         });
     }
+    bootloader::check_revision(&checked.header, "the app", target, true)?;
     let table_bytes = factory::table(layout.flash_size, factory.factory_slot)?;
     let table = Table::parse(&table_bytes, layout.flash_size).map_err(Error::Table)?;
     let mut steps = Vec::new();

@@ -42,6 +42,20 @@ pub enum Error {
         /// `chip_id` of the board.
         wanted: u16,
     },
+    /// An image is for other revisions of the chip.
+    #[error("{what} runs on {} {} {}, and the board has {}", chip(*.chip_id), revision(*.limit), if *.newer { "and newer" } else { "and older" }, revision(*.found))]
+    Revision {
+        /// Which file or part.
+        what: String,
+        /// `chip_id` of both.
+        chip_id: u16,
+        /// Revision of the board, major * 100 + minor.
+        found: u16,
+        /// The lowest or the highest that the image runs on.
+        limit: u16,
+        /// Whether it is the lowest.
+        newer: bool,
+    },
     /// Something does not fit where it goes.
     #[error("{what} needs {size} bytes, and there is room for {limit}")]
     TooBig {
@@ -120,11 +134,17 @@ fn chip(id: u16) -> String {
     chip_name(id).map_or_else(|| format!("chip {id}"), str::to_owned)
 }
 
+fn revision(full: u16) -> String {
+    format!("v{}.{}", full / 100, full % 100)
+}
+
 impl Error {
     /// The stable code.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::NoBootloader(_) | Self::WrongChip { .. } => ErrorCode::WrongChip,
+            Self::NoBootloader(_) | Self::WrongChip { .. } | Self::Revision { .. } => {
+                ErrorCode::WrongChip
+            }
             Self::WrongKind { .. } | Self::Image { .. } => ErrorCode::BadImage,
             Self::TooBig { .. } => ErrorCode::TooBig,
             Self::FlashSize(_) | Self::Layout(_) | Self::Table(_) => ErrorCode::BadLayout,
@@ -154,6 +174,9 @@ impl Error {
             }
             Self::Image { .. } => "Build it again, or get the file again.",
             Self::WrongChip { .. } => "Build for the chip of this board, or choose another board.",
+            Self::Revision { .. } => {
+                "Build for the revision of this board's chip, or choose another board."
+            }
             Self::TooBig { .. } => {
                 "Make it smaller, or use a board with more flash; without a factory slot each slot is \
                  larger."

@@ -70,6 +70,10 @@ pub struct Header {
     pub entry: u32,
     /// Chip.
     pub chip_id: u16,
+    /// Lowest revision of the chip that it runs on, major * 100 + minor; 0 is any.
+    pub min_revision: u16,
+    /// Highest revision of the chip that an app runs on; `None` when nobody set one.
+    pub max_revision: Option<u16>,
     /// Whether a SHA-256 follows the checksum.
     pub hash_appended: bool,
 }
@@ -90,9 +94,17 @@ impl Header {
             flash_size_code: h[3] >> 4,
             entry: u32::from_le_bytes([h[4], h[5], h[6], h[7]]),
             chip_id: u16::from_le_bytes([h[12], h[13]]),
+            min_revision: revision(h[15], h[16]).unwrap_or(0),
+            max_revision: revision(h[17], h[18]),
             hash_appended: h[23] == 1,
         })
     }
+}
+
+/// A revision, if the field is set: neither 0 nor all ones (`IS_MAX_REV_SET`).
+fn revision(low: u8, high: u8) -> Option<u16> {
+    let set = u16::from_le_bytes([low, high]);
+    (set != 0 && set != u16::MAX).then_some(set)
 }
 
 /// The app descriptor; text borrows from the image.
@@ -394,6 +406,20 @@ mod tests {
             }
             assert_eq!(checker.finish(), Ok(whole));
         }
+    }
+
+    #[test]
+    fn revisions_are_those_that_were_set() {
+        let mut img = image(&[b"code"]);
+        let of = |img: &[u8]| {
+            let header = Header::parse(img).unwrap();
+            (header.min_revision, header.max_revision)
+        };
+        assert_eq!(of(&img), (0, None));
+        img[15..19].copy_from_slice(&[0x65, 0, 0xC7, 0]);
+        assert_eq!(of(&img), (101, Some(199)));
+        img[15..19].fill(0xFF);
+        assert_eq!(of(&img), (0, None));
     }
 
     #[test]

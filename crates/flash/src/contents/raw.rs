@@ -78,7 +78,7 @@ pub fn of_merged(
 /// # Errors
 /// [`Error::Empty`], [`Error::TooManyParts`], [`Error::Segment`], [`Error::Overlap`],
 /// [`Error::TooBig`] for parts that cannot be written, [`Error::WrongKind`], [`Error::WrongChip`],
-/// [`Error::Image`], [`Error::Table`] for those that the board could not start.
+/// [`Error::Revision`], [`Error::Image`], [`Error::Table`] for those that the board could not start.
 pub fn of_parts(parts: Vec<Part>, target: &Target, keep_nvs: bool) -> Result<Contents, Error> {
     on(parts, None, target, keep_nvs)
 }
@@ -284,7 +284,7 @@ fn check_bootloader(picture: &Picture<'_>, target: &Target) -> Result<bool, Erro
     if bytes.first().is_none_or(|first| *first == 0xFF) {
         return Ok(false);
     }
-    let image = bootloader::check(bytes, target.chip)?;
+    let image = bootloader::check(bytes, target)?;
     // A program stops at its start on a flash that is smaller than its header says.
     let code = Header::parse(image).map_or(0, |header| header.flash_size_code);
     let named = 1 << (20 + u64::from(code));
@@ -353,6 +353,7 @@ fn check_image(bytes: &[u8], what: &str, target: &Target) -> Result<(), Error> {
             wanted: target.chip,
         });
     }
+    bootloader::check_revision(&header, what, target, true)?;
     let mut checker = Checker::new();
     checker.update(bytes).map_err(damaged)?;
     checker.finish().map_err(damaged)?;

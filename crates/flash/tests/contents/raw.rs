@@ -286,6 +286,45 @@ fn parts_that_the_board_could_not_start_are_refused() {
     }
 }
 
+#[test]
+fn an_image_for_other_revisions_of_the_chip_is_refused() {
+    let with = |image: &[u8], revisions: [u16; 2]| -> Bytes {
+        use sha2::{Digest as _, Sha256};
+        let mut image = image.to_vec();
+        image[15..17].copy_from_slice(&revisions[0].to_le_bytes());
+        image[17..19].copy_from_slice(&revisions[1].to_le_bytes());
+        let end = image.len() - 32;
+        let hash = Sha256::digest(&image[..end]);
+        image[end..].copy_from_slice(&hash);
+        image.into()
+    };
+    let mut target = target(4);
+    target.revision = Some(4);
+    let app = app("1.0.0");
+    let of = |revisions| of_app(&with(&app, revisions), &target, &setup()).map(drop);
+    assert!(of([3, 199]).is_ok() && of([4, 4]).is_ok() && of([0, 0]).is_ok());
+    assert!(of([0, u16::MAX]).is_ok());
+    let newer = of([101, 199]).unwrap_err();
+    assert_eq!(newer.code().as_str(), "wrong_chip");
+    assert_eq!(
+        newer.to_string(),
+        "the app runs on esp32c3 v1.1 and newer, and the board has v0.4"
+    );
+    let older = of([0, 3]).unwrap_err().to_string();
+    assert!(older.contains("v0.3 and older"), "{older}");
+    let parts = |offset, bytes| of_parts(vec![part(offset, "part", bytes)], &target, true);
+    let refused = parts(0x1_0000, with(&app, [101, 0])).unwrap_err();
+    assert!(matches!(refused, Error::Revision { .. }), "{refused}");
+    let bundled = bootloader::for_target(&target).unwrap();
+    let newer = with(bundled.bytes(), [101, 0]);
+    let refused = bootloader::from_file(&newer, &target, Rollback::Unknown).unwrap_err();
+    assert!(matches!(refused, Error::Revision { .. }), "{refused}");
+    let refused = parts(0, newer).unwrap_err();
+    assert!(matches!(refused, Error::Revision { .. }), "{refused}");
+    // Only an app has a highest one.
+    assert!(parts(0, with(bundled.bytes(), [0, 3])).is_ok());
+}
+
 /// A table with one app partition.
 fn one_app(offset: u32, size: u32) -> [u8; TABLE_LEN] {
     let app = Partition::new("factory", TYPE_APP, SUBTYPE_FACTORY, offset, size);
