@@ -189,7 +189,7 @@ impl Facts {
         let wanted = slot.release()?.files?;
         self.files.partition?;
         let folder = self.files.folder(slot.id?);
-        if self.files.state == files::FilesState::Unchecked {
+        if self.files.state == files::FilesState::Unchecked || self.files.is_foreign() {
             return None;
         }
         if !self.files.mounts() || !folder.there || folder.damage.is_some() {

@@ -129,6 +129,15 @@ impl Files {
     pub fn mounts(&self) -> bool {
         matches!(self.state, FilesState::Mounted(_))
     }
+
+    /// Whether it is of a kind that is not read here, and need not be damaged: other firmware may have
+    /// made it, or a newer one.
+    pub fn is_foreign(&self) -> bool {
+        matches!(
+            self.state,
+            FilesState::Other(_) | FilesState::Newer(_) | FilesState::OtherSize { .. }
+        )
+    }
 }
 
 /// Looks at the file system. The folders of `wanted` are digested, in this order, for as long as bytes

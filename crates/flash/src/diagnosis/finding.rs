@@ -65,6 +65,8 @@ codes! {
     OnTrial = "on_trial";
     /// The file system is not one that can be read.
     FilesUnreadable = "files_unreadable";
+    /// The file system is not a littlefs of the size of its partition; it need not be damaged.
+    FilesForeign = "files_foreign";
     /// The file system is of a newer version than this program and most boards read.
     FilesNewer = "files_newer";
     /// A part of the file system cannot be read.

@@ -384,21 +384,23 @@ fn files(facts: &Facts, f: &mut Findings) {
             format!("There is no file system in {label}: it is erased."),
         ),
         FilesState::Other(what) => add(
-            Code::FilesUnreadable,
-            format!("There is no littlefs in {label}, but {what}."),
+            Code::FilesForeign,
+            format!("There is no littlefs in {label}, but {what}; no repair touches it unasked."),
         ),
         FilesState::Newer(version) => add(
             Code::FilesNewer,
             format!(
-                "The file system in {label} has version {}.{}, and 2.1 is the newest that is known here.",
+                "The file system in {label} has version {}.{}, and 2.1 is the newest that is known \
+                 here; no repair touches it unasked.",
                 version >> 16,
                 version & 0xFFFF
             ),
         ),
         FilesState::OtherSize { blocks } => add(
-            Code::FilesUnreadable,
+            Code::FilesForeign,
             format!(
-                "The file system in {label} is made for {}, and the partition has {}.",
+                "The file system in {label} is made for {}, and the partition has {}; no repair \
+                 touches it unasked.",
                 size(blocks.saturating_mul(4096)),
                 size(partition.size)
             ),

@@ -323,7 +323,7 @@ fn files(facts: &Facts, it: &mut Region) {
         FilesState::Erased => (Health::Empty, "erased".to_owned()),
         FilesState::Other(what) => (Health::Foreign, (*what).to_owned()),
         FilesState::Newer(_) => (Health::Foreign, "a newer littlefs".to_owned()),
-        FilesState::OtherSize { .. } => (Health::Damaged, "a littlefs of another size".to_owned()),
+        FilesState::OtherSize { .. } => (Health::Foreign, "a littlefs of another size".to_owned()),
         FilesState::Damaged => (Health::Damaged, "no littlefs that mounts".to_owned()),
         FilesState::Mounted(version) => {
             let version = match version {

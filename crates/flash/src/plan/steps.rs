@@ -143,6 +143,17 @@ impl Maker<'_> {
     fn add_files(&mut self, way: &mut Way, vfs: Partition) -> Result<(), Fail> {
         let id = way.target.id;
         let files = &self.facts.files;
+        if files.is_foreign() {
+            // It may be whole, and be somebody's: only who asks for a new one gets it.
+            if let Folder::Write { tar: Some(_), .. } = way.target.folder {
+                way.losses.push(format!(
+                    "The files of {}: what is in {} stays, and they cannot be put into it.",
+                    way.target.title,
+                    vfs.label()
+                ));
+            }
+            return Ok(());
+        }
         let is_sound = files.mounts()
             && files.damage.is_none()
             && files.folders.iter().all(|folder| folder.damage.is_none());
@@ -180,8 +191,8 @@ impl Maker<'_> {
         Ok(all)
     }
 
-    /// The file system anew. Each slot besides the target keeps its folder if that can be read, or gets
-    /// the files of the release that it should hold.
+    /// The file system anew. Each slot that the target gives no files keeps its folder if that can be
+    /// read, or gets the files of the release that it should hold.
     pub(super) fn new_files(
         &mut self,
         vfs: Partition,
@@ -189,10 +200,14 @@ impl Maker<'_> {
         whole: bool,
     ) -> Result<(Step, Vec<String>), Fail> {
         let rules = Rules::new(self.facts, self.known);
-        let mut folders = vec![(target.id, target.folder.clone())];
+        let mut folders = Vec::new();
+        if target.folder != Folder::Keep {
+            folders.push((target.id, target.folder.clone()));
+        }
         let mut lost = Vec::new();
         for slot in &self.facts.slots {
-            let Some(id) = slot.id.filter(|id| *id != target.id) else {
+            let is_given = |id: &SlotId| folders.iter().any(|(given, _)| given == id);
+            let Some(id) = slot.id.filter(|id| !is_given(id)) else {
                 continue;
             };
             let folder = self.facts.files.folder(id);
@@ -229,6 +244,9 @@ impl Maker<'_> {
             title: "Make the file system anew".to_owned(),
             why: match self.facts.files.state {
                 FilesState::Mounted(_) => "What can be read of it is kept.".to_owned(),
+                _ if self.facts.files.is_foreign() => {
+                    "What is there is no littlefs that boards of Airlift read.".to_owned()
+                }
                 _ => "What is there does not mount.".to_owned(),
             },
             region: vfs.label().to_owned(),

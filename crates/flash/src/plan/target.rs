@@ -203,7 +203,8 @@ impl<'a> Rules<'a> {
             target.app = Some(self.by_digest(release.app?, PartKind::App)?);
         }
         let needs_files = facts.files_match(slot) == Some(false);
-        if needs_files || (self.has_files && !facts.files.mounts()) {
+        let is_broken = !facts.files.mounts() && !facts.files.is_foreign();
+        if needs_files || (self.has_files && is_broken) {
             let tar = self.files_of(&release)?;
             let version = release.version.as_str().to_owned();
             target.folder = Folder::Write { tar, version };

@@ -470,7 +470,7 @@ pub const CASES: &[Case] = &[
         ..CASE
     },
     Case {
-        name: "the file system has a newer version",
+        name: "the file system has a newer version, and is to be made anew",
         flash: || {
             with(|flash| {
                 let at = slot(flash, "vfs") as usize;
@@ -479,9 +479,10 @@ pub const CASES: &[Case] = &[
                 }
             })
         },
+        how: How::Files,
         code: Code::FilesNewer,
         verdict: Verdict::Impaired,
-        steps: &[("vfs", 69_632)],
+        steps: &[("vfs", 40_960)],
         keeps_files: false,
         ..CASE
     },
@@ -513,7 +514,7 @@ pub const CASES: &[Case] = &[
         flash: || with(damage_a_file),
         code: Code::FilesDamaged,
         verdict: Verdict::Impaired,
-        steps: &[("vfs", 69_632)],
+        steps: &[("vfs", 49_152)],
         ..CASE
     },
     Case {

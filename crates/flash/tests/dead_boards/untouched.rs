@@ -72,3 +72,58 @@ fn no_repair_destroys_other_firmware() {
         }
     }
 }
+
+/// File systems that are whole, and that are not read here.
+fn foreign_files() -> Vec<(&'static str, Code, Vec<u8>)> {
+    let make = |change: fn(&mut [u8])| {
+        let mut flash = used();
+        let (offset, size) = place(&flash, "vfs");
+        change(&mut flash[offset as usize..(offset + size) as usize]);
+        flash
+    };
+    let newer = make(|vfs| {
+        for block in [0, 4096] {
+            vfs[block + 20] = 9;
+        }
+    });
+    let smaller = make(|vfs| {
+        for block in [0, 4096] {
+            vfs[block + 28] -= 1;
+        }
+    });
+    let fat = make(|vfs| {
+        vfs[..8192].fill(0);
+        vfs[510..512].copy_from_slice(&[0x55, 0xAA]);
+    });
+    vec![
+        ("newer", Code::FilesNewer, newer),
+        ("smaller", Code::FilesForeign, smaller),
+        ("fat", Code::FilesForeign, fat),
+    ]
+}
+
+#[test]
+fn files_that_are_not_damaged_stay_unless_new_ones_are_asked_for() {
+    let mut with_lost_otadata = foreign_files();
+    for (_, _, flash) in &mut with_lost_otadata {
+        erase(flash, 0xD000, 0x2000);
+    }
+    let writes_files = |plan: &Plan| plan.steps.iter().any(|step| step.region == "vfs");
+    for (name, code, flash) in foreign_files().into_iter().chain(with_lost_otadata) {
+        let found = look(&flash, Depth::Full);
+        let finding = found.findings.iter().find(|f| f.code == code);
+        assert!(finding.is_some_and(|f| f.harmless), "{name}: {found:#?}");
+        let is_lost = found.code == Code::OtadataLost;
+        let smallest = plan(&flash, How::Smallest);
+        assert_eq!(smallest.bytes(), if is_lost { 8192 } else { 0 }, "{name}");
+        assert!(smallest.losses.is_empty(), "{name}: {:?}", smallest.losses);
+        let slot = plan(&flash, How::Slot);
+        assert!(!writes_files(&slot) && slot.blocked.is_none(), "{name}");
+        for how in [How::Files, How::Everything] {
+            let anew = plan(&flash, how);
+            assert!(writes_files(&anew), "{name}");
+            let named = |loss: &String| loss.starts_with("All files that are no release's");
+            assert!(anew.losses.iter().any(named), "{name}: {:?}", anew.losses);
+        }
+    }
+}
