@@ -5,6 +5,7 @@ use airlift_flash::plan::Blocked;
 use airlift_flash::{Plan, Segment};
 use airlift_usb::Board;
 use airlift_wire::ErrorCode;
+use airlift_wire::text::is_printable;
 
 use crate::Error;
 use crate::dto::{
@@ -21,6 +22,23 @@ const SERIAL_RATE: u32 = 60_000;
 /// Espressif's USB vendor id: the port is the chip's own.
 const ESPRESSIF: u16 = 0x303A;
 
+/// What was found in a flash, for people. Labels of partitions and names of files are whatever
+/// somebody wrote there, and a terminal would take some of it for orders.
+pub(crate) fn printable(text: &str) -> String {
+    let clean = |c| {
+        if is_printable(c) {
+            c
+        } else {
+            char::REPLACEMENT_CHARACTER
+        }
+    };
+    text.chars().map(clean).collect()
+}
+
+fn printables(texts: &[String]) -> Vec<String> {
+    texts.iter().map(|text| printable(text)).collect()
+}
+
 /// A diagnosis as fronts see it.
 pub(crate) fn diagnosis(diagnosis: &found::Diagnosis, took_ms: u32) -> Diagnosis {
     Diagnosis {
@@ -31,13 +49,13 @@ pub(crate) fn diagnosis(diagnosis: &found::Diagnosis, took_ms: u32) -> Diagnosis
             found::Verdict::Dead => Verdict::Dead,
             found::Verdict::Foreign => Verdict::Foreign,
         },
-        sentence: diagnosis.sentence.clone(),
-        next_boot: diagnosis.next_boot.clone(),
-        boots: diagnosis.boots.clone(),
+        sentence: printable(&diagnosis.sentence),
+        next_boot: printable(&diagnosis.next_boot),
+        boots: diagnosis.boots.as_deref().map(printable),
         regions: diagnosis.regions.iter().map(region).collect(),
         findings: diagnosis.findings.iter().map(finding).collect(),
-        product: diagnosis.product.clone(),
-        name: diagnosis.name.clone(),
+        product: diagnosis.product.as_deref().map(printable),
+        name: diagnosis.name.as_deref().map(printable),
         sequence: diagnosis.sequence,
         trusts: diagnosis.trusts.iter().map(ToString::to_string).collect(),
         complete: diagnosis.complete,
@@ -48,7 +66,7 @@ pub(crate) fn diagnosis(diagnosis: &found::Diagnosis, took_ms: u32) -> Diagnosis
 
 fn region(region: &found::Region) -> FlashRegion {
     FlashRegion {
-        name: region.name.clone(),
+        name: printable(&region.name),
         kind: region.kind.as_str().to_owned(),
         offset: region.offset,
         size: region.size,
@@ -60,8 +78,8 @@ fn region(region: &found::Region) -> FlashRegion {
             found::Health::Unknown => RegionHealth::Unknown,
             found::Health::Foreign => RegionHealth::Foreign,
         },
-        summary: region.summary.clone(),
-        details: region.details.clone(),
+        summary: printable(&region.summary),
+        details: printables(&region.details),
         boots: region.boots,
     }
 }
@@ -69,8 +87,8 @@ fn region(region: &found::Region) -> FlashRegion {
 fn finding(finding: &found::Finding) -> Finding {
     Finding {
         code: finding.code.as_str().to_owned(),
-        sentence: finding.sentence.clone(),
-        region: finding.region.clone(),
+        sentence: printable(&finding.sentence),
+        region: finding.region.as_deref().map(printable),
         harmless: finding.harmless,
     }
 }
@@ -91,9 +109,9 @@ pub(crate) fn steps<'a>(
     let steps = steps.into_iter().map(|step| {
         let bytes = step.segments.iter().map(Segment::size).sum();
         FlashStep {
-            title: step.title,
-            why: step.why,
-            region: step.region,
+            title: printable(&step.title),
+            why: printable(&step.why),
+            region: printable(&step.region),
             offset: step.segments.first().map_or(0, Segment::offset),
             bytes,
             seconds: seconds(bytes, vendor),
@@ -128,19 +146,19 @@ pub(crate) fn repair(plan: &Plan, vendor: Option<u16>) -> FlashPlan {
     FlashPlan {
         id: 0,
         kind: UsbJobKind::Repair,
-        sentence: plan.sentence.clone(),
+        sentence: printable(&plan.sentence),
         steps: steps(shown, vendor),
         bytes: plan.bytes(),
         seconds: seconds(plan.bytes(), vendor),
-        afterwards: plan.afterwards.clone(),
-        losses: plan.losses.clone(),
+        afterwards: printable(&plan.afterwards),
+        losses: printables(&plan.losses),
         blocked: plan.blocked.as_ref().map(blocked),
         others: plan
             .others
             .iter()
             .map(|choice| PlanChoice {
                 how: choice.how.as_str().to_owned(),
-                title: choice.title.clone(),
+                title: printable(&choice.title),
                 bytes: choice.bytes,
             })
             .collect(),
@@ -148,7 +166,7 @@ pub(crate) fn repair(plan: &Plan, vendor: Option<u16>) -> FlashPlan {
 }
 
 fn blocked(blocked: &Blocked) -> ErrorInfo {
-    let mut info = info(blocked.code, &blocked.sentence);
+    let mut info = info(blocked.code, printable(&blocked.sentence));
     if blocked.code == ErrorCode::NoTrust {
         // A repair chooses neither; the one who flashes does.
         info.help =
