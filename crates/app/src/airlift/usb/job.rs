@@ -299,6 +299,9 @@ impl Job {
                 Ok(next)
             }
             None => {
+                // What was seen before is not there any more, also if this look does not work.
+                self.lane.set_looked(None);
+                usb.edit(|table| table.undiagnosed(&self.port));
                 let looked = self.shared.look_into(
                     &self.port,
                     &self.lane,
@@ -420,6 +423,6 @@ mod tests {
         let port = app.shared.usb.table().view(PORT).unwrap();
         assert_eq!(port.activity, A::Connected);
         // It is not blank any more.
-        assert_eq!(port.diagnosis.unwrap().code, "no_bootloader");
+        assert_eq!(port.diagnosis.unwrap().code, "foreign_firmware");
     }
 }

@@ -10,6 +10,7 @@ use airlift_flash::{
 use airlift_provision::Credentials;
 use airlift_release::{FileKind, Release, UnverifiedRelease, read_bounded};
 use airlift_usb::Board;
+use airlift_wire::partition::{TABLE_LEN, TABLE_OFFSET, Table};
 use airlift_wire::{ErrorCode, KeySet};
 use bytes::Bytes;
 
@@ -89,7 +90,12 @@ impl Airlift {
         let (shared, vendor) = (self.shared.clone(), self.vendor(port)?);
         self.planning(port, async move |lane, board| {
             let (kept, target, backup) = (shared.clone(), board.clone(), request.backup);
-            let contents = blocking(move || contents_for(&kept, &target, &request)).await?;
+            let table = match &request.source {
+                FlashSource::Parts { .. } => Some(present_table(lane).await?),
+                _ => None,
+            };
+            let contents =
+                blocking(move || contents_for(&kept, &target, &request, table.as_deref())).await?;
             let this = board.clone();
             let known = blocking(move || shared.known_for(&this)).await?;
             self.shared.releases_told_if_changed();
@@ -225,7 +231,7 @@ impl Airlift {
 /// What a repair does, for the records: the titles of its steps.
 fn what_of(plan: &airlift_flash::Plan) -> String {
     let titles: Vec<_> = plan.steps.iter().map(|step| step.title.as_str()).collect();
-    titles.join("; ")
+    view::printable(&titles.join("; "))
 }
 
 async fn basis(lane: &Lane) -> Result<Basis, Error> {
@@ -235,6 +241,17 @@ async fn basis(lane: &Lane) -> Result<Basis, Error> {
     let session = lane.session()?;
     let cancel = lane.begin();
     on_flash(&*session, cancel, move |flash| Basis::of(&looked, flash)).await
+}
+
+/// The bytes where a board has its partition table.
+async fn present_table(lane: &Lane) -> Result<Vec<u8>, Error> {
+    let session = lane.session()?;
+    on_flash(&*session, lane.begin(), |flash| {
+        let mut bytes = vec![0xFF; TABLE_LEN];
+        flash.read(TABLE_OFFSET, &mut bytes)?;
+        Ok(bytes)
+    })
+    .await
 }
 
 /// The names of the regions that segments are in.
@@ -249,8 +266,14 @@ fn regions(looked: Option<&Diagnosis>, segments: &[Segment]) -> String {
     names.join(", ")
 }
 
-/// What is to be on a board, from what was asked for. Reads files.
-fn contents_for(shared: &Shared, board: &Board, request: &FlashRequest) -> Result<Contents, Error> {
+/// What is to be on a board, from what was asked for; `table` is where the board has its partition
+/// table, for parts. Reads files.
+fn contents_for(
+    shared: &Shared,
+    board: &Board,
+    request: &FlashRequest,
+    table: Option<&[u8]>,
+) -> Result<Contents, Error> {
     let target = target(board);
     let own_bootloader = match &request.bootloader {
         Some(path) => {
@@ -290,7 +313,12 @@ fn contents_for(shared: &Shared, board: &Board, request: &FlashRequest) -> Resul
                 })
             };
             let parts: Result<Vec<Part>, Error> = parts.iter().map(read).collect();
-            Ok(contents::of_parts(parts?, &target, request.keep_nvs)?)
+            let (parts, keep_nvs) = (parts?, request.keep_nvs);
+            let present = table.and_then(|bytes| Table::parse(bytes, board.flash_size).ok());
+            Ok(match present {
+                Some(present) => contents::of_parts_on(parts, &present, &target, keep_nvs)?,
+                None => contents::of_parts(parts, &target, keep_nvs)?,
+            })
         }
         FlashSource::File { path } => {
             let path = Path::new(path);
@@ -364,13 +392,14 @@ pub(super) fn target(board: &Board) -> Target {
     target
 }
 
-/// What will be in a flash that is written from nothing, as far as it is written.
+/// What will be in a flash that is written from nothing, as far as it is written. Nothing where what
+/// was in the flash before decides as well: whoever wants to know has to look afterwards.
 fn after(
     contents: &Contents,
     board: &Board,
     known: &airlift_flash::Known<'_>,
 ) -> Result<Option<Box<Diagnosis>>, Error> {
-    if !contents.brings_table || contents.rollback.is_none() {
+    if !contents.decides_all() {
         return Ok(None);
     }
     let mut flash = vec![0xFF; board.flash_size as usize];
@@ -391,4 +420,151 @@ fn after(
         }
     }
     Ok(Some(Box::new(found)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::airlift::Options;
+    use crate::dto::FlashPart;
+    use crate::usb::fake::{FakeBoards, board};
+    use airlift_flash::{Factory, factory};
+    use airlift_virtual_device::deterministic::sample_app;
+    use airlift_wire::otadata::{Entry, ImageState};
+    use airlift_wire::partition::{Partition, encode};
+
+    const PORT: &str = "/dev/a";
+    const CHIP: u16 = 5;
+
+    struct Bench {
+        app: Airlift,
+        boards: FakeBoards,
+        dir: tempfile::TempDir,
+        target: Target,
+        table: Vec<u8>,
+    }
+
+    impl Bench {
+        /// A board that starts the app in `ota_1`.
+        async fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let boards = FakeBoards::default();
+            boards.plug(PORT, board(1));
+            let target = target(&board(1));
+            let table = factory::table(target.flash_size, false).unwrap().to_vec();
+            let bootloader = bootloader::for_target(&target).unwrap();
+            let app = Bytes::from(sample_app(CHIP, "1.0.0", 9000));
+            let mut factory = Factory::untrusting("demo", "bench");
+            factory.bootloader = Some(&bootloader);
+            factory.app = Some(&app);
+            factory.factory_slot = false;
+            let mut flash = factory.build().unwrap();
+            let parsed = Table::parse(&table, target.flash_size).unwrap();
+            let place = |label| parsed.labelled(label).unwrap().offset as usize;
+            flash[place("ota_1")..][..app.len()].copy_from_slice(&app);
+            let second = Entry::new(2, ImageState::Valid).encode();
+            flash[place("otadata")..][..second.len()].copy_from_slice(&second);
+            boards.put(PORT, 0, &flash);
+            let mut options = Options::command(dir.path().join("home"));
+            options.mdns = false;
+            options.usb = true;
+            let app = Airlift::open_with(options, Arc::new(boards.clone()));
+            let app = app.await.unwrap();
+            app.usb_connect(PORT).await.unwrap();
+            Self {
+                app,
+                boards,
+                dir,
+                target,
+                table,
+            }
+        }
+
+        async fn plan(&self, parts: &[(u32, &str, &[u8])]) -> Result<FlashPlan, Error> {
+            let parts = parts.iter().map(|(offset, name, bytes)| {
+                let path = self.dir.path().join(name);
+                std::fs::write(&path, bytes).unwrap();
+                FlashPart {
+                    offset: *offset,
+                    path: path.to_string_lossy().into_owned(),
+                }
+            });
+            let request = FlashRequest {
+                source: FlashSource::Parts {
+                    parts: parts.collect(),
+                },
+                name: None,
+                trusts: Vec::new(),
+                wifi: None,
+                factory_slot: false,
+                bootloader: None,
+                keep_nvs: true,
+                backup: false,
+            };
+            self.app.usb_plan_flash(PORT, request).await
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_board_starts_after_parts_is_seen_and_not_foretold() {
+        let bench = Bench::new().await;
+        let bootloader = bootloader::for_target(&bench.target).unwrap();
+        let app = sample_app(CHIP, "2.0.0", 9000);
+        let table = Table::parse(&bench.table, bench.target.flash_size).unwrap();
+        let first = table.labelled("ota_0").unwrap().offset;
+        let parts = [
+            (0, "bootloader.bin", &bootloader.bytes()[..]),
+            (TABLE_OFFSET, "table.bin", &bench.table[..]),
+            (first, "app.bin", &app[..]),
+        ];
+        let plan = bench.plan(&parts).await.unwrap();
+        let job = bench.app.usb_carry_out(PORT, plan.id).await.unwrap();
+        let job = bench.app.usb_wait(PORT, job).await.unwrap();
+        let port = bench.app.shared.usb.table().view(PORT).unwrap();
+        let seen = port.diagnosis.unwrap();
+        assert_eq!(seen.boots.as_deref(), Some("ota_1"), "{job:?}");
+        assert!(job.summary.contains(&seen.next_boot), "{job:?}");
+        assert_eq!(bench.boards.starts(PORT), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn labels_in_a_flash_cannot_speak_to_the_terminal() {
+        let bench = Bench::new().await;
+        let mut list: Vec<_> = Table::parse(&bench.table, bench.target.flash_size)
+            .unwrap()
+            .iter()
+            .collect();
+        let first = &mut list[0];
+        let label = "a\u{1b}[2J\u{9b}m";
+        *first = Partition::new(label, first.kind, first.subtype, first.offset, first.size);
+        let mut table = [0xFF; TABLE_LEN];
+        encode(&list, &mut table).unwrap();
+        bench.boards.put(PORT, TABLE_OFFSET as usize, &table);
+        let seen = bench.app.usb_diagnose(PORT, true).await.unwrap();
+        let names: Vec<_> = seen.regions.iter().map(|region| &region.name[..]).collect();
+        assert!(names.contains(&"a\u{fffd}[2J\u{fffd}m"), "{names:?}");
+        for region in &seen.regions {
+            let texts = [&region.name, &region.summary].into_iter();
+            for text in texts.chain(&region.details) {
+                assert!(!text.contains(char::is_control), "{text:?}");
+            }
+        }
+        for finding in &seen.findings {
+            assert!(!finding.sentence.contains(char::is_control), "{finding:?}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn parts_are_checked_against_the_partitions_of_the_board() {
+        let bench = Bench::new().await;
+        let table = Table::parse(&bench.table, bench.target.flash_size).unwrap();
+        let airlift = table.labelled("airlift").unwrap();
+        let app = sample_app(CHIP, "2.0.0", airlift.size as usize + 1);
+        let over = bench.plan(&[(airlift.offset, "app.bin", &app)]).await;
+        assert_eq!(over.unwrap_err().code(), ErrorCode::TooBig);
+        let other = factory::table(bench.target.flash_size, true).unwrap();
+        let plan = bench.plan(&[(TABLE_OFFSET, "t.bin", &other)]).await;
+        let losses = plan.unwrap().losses.join(" ");
+        assert!(losses.contains("cannot start any more"), "{losses}");
+    }
 }
