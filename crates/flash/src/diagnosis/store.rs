@@ -8,7 +8,7 @@ use airlift_updater::{Layout, SlotId};
 use airlift_wire::envelope::SCRATCH;
 use airlift_wire::limits::{MAX_ENVELOPE, SECTOR_SIZE};
 use airlift_wire::state::{self, STATE_LEN, State};
-use airlift_wire::{Digest, Envelope, KeySet, PublicKey};
+use airlift_wire::{Digest, Envelope, KeyId, KeySet, PublicKey};
 
 /// One of the two copies of the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,15 @@ pub(crate) struct Store {
     pub state: Option<State>,
     /// In the order of [`SlotId::ALL`].
     pub stored: [Stored; 3],
+    /// What the envelopes say, whoever vouches for them.
+    pub origins: Vec<Origin>,
+}
+
+/// What an envelope says of itself; nothing of it is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub product: String,
+    pub signer: KeyId,
 }
 
 impl Store {
@@ -104,13 +113,16 @@ pub(crate) fn look(
         current: newest.map(|(n, _)| n),
         state: newest.map(|(_, state)| state),
         stored: [Stored::Erased; 3],
+        origins: Vec::new(),
     };
     let keys = store.keys(known);
     let confirmed = store.state.and_then(|state| state.confirmed);
     for slot in SlotId::ALL {
         if layout.partition(slot).is_some() {
             let offset = layout.envelope_offset(slot);
-            store.stored[slot.index()] = envelope(reader, offset, &keys, confirmed, known)?;
+            let (stored, origin) = envelope(reader, offset, &keys, confirmed, known)?;
+            store.stored[slot.index()] = stored;
+            store.origins.extend(origin);
         }
     }
     Ok(store)
@@ -122,24 +134,30 @@ fn envelope(
     keys: &[PublicKey],
     confirmed: Option<Digest>,
     known: &Known<'_>,
-) -> Result<Stored, ReadError> {
+) -> Result<(Stored, Option<Origin>), ReadError> {
     let len = match u32::from_le_bytes(reader.array(offset)?) {
-        u32::MAX => return Ok(Stored::Erased),
+        u32::MAX => return Ok((Stored::Erased, None)),
         len => len as usize,
     };
     if len == 0 || len > MAX_ENVELOPE {
-        return Ok(Stored::Damaged);
+        return Ok((Stored::Damaged, None));
     }
     let mut bytes = vec![0; len];
     reader.read(offset + 4, &mut bytes)?;
     let Ok(parsed) = Envelope::parse(&bytes) else {
-        return Ok(Stored::Damaged);
+        return Ok((Stored::Damaged, None));
     };
     let id = parsed.id();
+    let origin = parsed.known_manifest(id).and_then(Result::ok);
+    let origin = origin.map(|manifest| Origin {
+        product: manifest.product.to_owned(),
+        signer: parsed.kid(),
+    });
     // Whoever opened a known release has verified it.
     let vouched = known.releases.iter().any(|release| release.id() == id);
     let confirmed = if vouched { Some(id) } else { confirmed };
     let mut scratch = vec![0; SCRATCH];
     let release = SlotRelease::of_stored(&bytes, keys, confirmed, &mut scratch);
-    Ok(release.map_or(Stored::Untrusted(id), Stored::Release))
+    let stored = release.map_or(Stored::Untrusted(id), Stored::Release);
+    Ok((stored, origin))
 }

@@ -211,6 +211,7 @@ impl Maker<'_> {
         if let Some(step) = self.state(layout, target)? {
             let at = steps.iter().position(|step| step.region == "otadata");
             steps.insert(at.unwrap_or(steps.len()), step);
+            losses.extend(self.take_over());
         }
         steps.retain(|step| !step.segments.is_empty());
         let keyless = self.facts.state().is_none_or(|state| state.trust.is_none())

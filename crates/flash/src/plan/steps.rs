@@ -2,18 +2,20 @@
 
 use super::Step;
 use super::differ::only_different;
-use super::fail::Fail;
+use super::fail::{Fail, blocked};
 use super::files;
 use super::make::Maker;
 use super::target::{Folder, Rules, Target};
 use crate::diagnosis::files::FilesState;
+use crate::diagnosis::store::{Origin, keys_of};
 use crate::diagnosis::table::{Source, TableState};
 use crate::diagnosis::words::{chip, title};
-use crate::diagnosis::{FindingCode, boot};
+use crate::diagnosis::{FindingCode, Identity, boot};
 use crate::read::ReadError;
 use crate::write::Segment;
 use crate::{Bootloader, Error, bootloader, factory};
 use airlift_updater::{Layout, SlotId};
+use airlift_wire::ErrorCode;
 use airlift_wire::limits::SECTOR_SIZE;
 use airlift_wire::otadata::{Entry, ImageState};
 use airlift_wire::partition::{self, Partition, TABLE_LEN, TABLE_OFFSET};
@@ -296,13 +298,55 @@ impl Maker<'_> {
         }
     }
 
+    /// A board that has forgotten whom it trusts, and still has releases of somebody else, does not
+    /// become this computer's.
+    fn check_origin(&self, identity: &Identity) -> Result<(), Fail> {
+        let keys = keys_of(&identity.trust);
+        let is_own = |origin: &&Origin| {
+            origin.product == identity.product && keys.iter().any(|key| key.id() == origin.signer)
+        };
+        let origins = self.facts.store.iter().flat_map(|store| &store.origins);
+        match origins.clone().find(|origin| !is_own(origin)) {
+            Some(other) if !origins.clone().any(|origin| is_own(&origin)) => Err(blocked(
+                ErrorCode::NoTrust,
+                format!(
+                    "The board has forgotten whom it trusts, and holds a release of {}, signed by key \
+                     {}: only who has that key and that product mends it.",
+                    other.product, other.signer
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is lost when a board that says nothing of itself gets product and keys.
+    pub(super) fn take_over(&self) -> Option<String> {
+        let store = self.facts.store.as_ref()?;
+        let identity = self.known.identity?;
+        let is_silent = store.state.is_none() && store.origins.is_empty();
+        is_silent.then(|| {
+            format!(
+                "What the board was and whom it trusted, if anybody: nothing in it tells, and it becomes \
+                 a {} that trusts the keys of this computer.",
+                identity.product
+            )
+        })
+    }
+
     /// The state, when the board has none or trusts nobody, and it is known what to write.
     pub(super) fn state(&mut self, layout: &Layout, target: &Target) -> Result<Option<Step>, Fail> {
         let Some(identity) = self.known.identity else {
             return Ok(None);
         };
+        if self
+            .facts
+            .state()
+            .is_some_and(|state| state.trust.is_some())
+        {
+            return Ok(None);
+        }
+        self.check_origin(identity)?;
         let (mut state, title) = match self.facts.state() {
-            Some(state) if state.trust.is_some() => return Ok(None),
             Some(state) => (*state, "Write the keys"),
             None => {
                 let mut state = State::new(&identity.product, &identity.name, None);

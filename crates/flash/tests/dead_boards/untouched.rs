@@ -1,10 +1,12 @@
 //! What is not Airlift's, or not damaged, is called neither dead nor mended.
 
 use crate::boards::*;
-use airlift_flash::diagnosis::{FindingCode as Code, Verdict};
+use airlift_flash::diagnosis::{FindingCode as Code, Identity, Verdict};
 use airlift_flash::{Depth, Diagnosis, How, Known, Plan, diagnose, repair};
+use airlift_release::SigningKey;
 use airlift_virtual_device::deterministic::sample_app;
 use airlift_wire::ErrorCode;
+use airlift_wire::KeySet;
 use airlift_wire::partition::{self, Partition, TABLE_LEN, TYPE_APP, TYPE_DATA};
 
 fn look(flash: &[u8], depth: Depth) -> Diagnosis {
@@ -14,8 +16,11 @@ fn look(flash: &[u8], depth: Depth) -> Diagnosis {
 }
 
 fn plan(flash: &[u8], how: How) -> Plan {
-    let identity = identity();
-    let known = Known::new(CHIP, releases()).with_identity(&identity);
+    plan_as(flash, how, &identity())
+}
+
+fn plan_as(flash: &[u8], how: How, identity: &Identity) -> Plan {
+    let known = Known::new(CHIP, releases()).with_identity(identity);
     let mut flash = flash;
     let found = diagnose(&mut flash, &known, Depth::Full, &mut |_, _| {}).unwrap();
     repair(&found, &mut flash, &known, how).unwrap()
@@ -126,4 +131,49 @@ fn files_that_are_not_damaged_stay_unless_new_ones_are_asked_for() {
             assert!(anew.losses.iter().any(named), "{name}: {:?}", anew.losses);
         }
     }
+}
+
+/// A board that has lost its state; its envelopes say whose it is.
+fn forgetful() -> Vec<u8> {
+    let mut flash = used();
+    let (airlift, _) = place(&flash, "airlift");
+    erase(&mut flash, airlift, 0x2000);
+    flash
+}
+
+#[test]
+fn a_board_of_somebody_else_does_not_become_this_computers() {
+    let stranger = SigningKey::from_seed(&[9; 32]).public();
+    let other_keys = Identity {
+        trust: KeySet::new(1, stranger, &[stranger]).unwrap(),
+        ..identity()
+    };
+    let other_product = Identity {
+        product: "another-board".to_owned(),
+        ..identity()
+    };
+    for who in [other_keys, other_product] {
+        for how in [How::Smallest, How::Slot, How::Files, How::Everything] {
+            let plan = plan_as(&forgetful(), how, &who);
+            let blocked = plan.blocked.unwrap();
+            assert!(plan.steps.is_empty() && plan.others.is_empty());
+            if how == How::Smallest {
+                assert_eq!(blocked.code, ErrorCode::NoTrust);
+                assert!(blocked.sentence.contains(PRODUCT), "{}", blocked.sentence);
+            }
+        }
+    }
+    let own = plan(&forgetful(), How::Smallest);
+    assert!(own.blocked.is_none() && own.losses.is_empty());
+}
+
+#[test]
+fn taking_over_a_board_that_says_nothing_of_itself_is_a_loss() {
+    let mut flash = forgetful();
+    let airlift = layout(&flash).airlift;
+    erase(&mut flash, airlift.offset, airlift.size);
+    let plan = plan(&flash, How::Smallest);
+    assert!(plan.steps.iter().any(|step| step.region == "airlift"));
+    let named = |loss: &String| loss.starts_with("What the board was");
+    assert!(plan.losses.iter().any(named), "{:?}", plan.losses);
 }
