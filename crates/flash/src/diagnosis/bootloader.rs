@@ -8,6 +8,10 @@ use crate::read::ReadError;
 use airlift_wire::image::{DESCRIPTOR_OFFSET, Header, ImageError};
 use airlift_wire::partition::TABLE_OFFSET;
 
+/// Code of the largest flash, 128 MiB; a bootloader takes any other code for [`OTHER_SIZE`]
+/// (ESP-IDF: `bootloader_flash_config_esp32c3.c`).
+const LARGEST_SIZE_CODE: u8 = 7;
+const OTHER_SIZE: u32 = 2 << 20;
 /// First byte of the description that bootloaders have since ESP-IDF 5.1 (`esp_bootloader_desc.h`).
 const DESCRIPTION_MAGIC: u8 = 80;
 /// Where the version of ESP-IDF is in it, and how long it is.
@@ -37,6 +41,14 @@ pub(crate) enum State {
         /// Its length.
         len: u32,
     },
+    /// One that believes in more flash than there is. An app of ESP-IDF refuses that at its start
+    /// ("Detected size … smaller than the size in the binary image header").
+    FlashTooLarge {
+        /// Bytes that it believes in.
+        believes: u32,
+        /// Its length.
+        len: u32,
+    },
     /// A whole one.
     Whole {
         len: u32,
@@ -57,15 +69,17 @@ impl Bootloader {
         matches!(self.state, State::Whole { .. })
     }
 
-    /// A bootloader refuses partitions past the flash that its header names.
-    pub fn check_against(&mut self, end_of_partitions: u32) {
-        if let State::Whole { len, flash, .. } = self.state
-            && flash < end_of_partitions
-        {
-            self.state = State::FlashTooSmall {
-                believes: flash,
-                len,
-            };
+    /// A bootloader refuses partitions past the flash that its header names, and apps refuse a flash
+    /// that is smaller than that.
+    pub fn check_against(&mut self, end_of_partitions: u32, flash_size: u32) {
+        let State::Whole { len, flash, .. } = self.state else {
+            return;
+        };
+        let believes = flash;
+        if believes > flash_size {
+            self.state = State::FlashTooLarge { believes, len };
+        } else if believes < end_of_partitions {
+            self.state = State::FlashTooSmall { believes, len };
         }
     }
 }
@@ -96,13 +110,16 @@ pub(crate) fn look(reader: &mut Reader<'_>, known: &Known<'_>) -> Result<Bootloa
                     Found::Bad { error, .. } => Err(error),
                 },
             };
-            let flash = 1u32.checked_shl(u32::from(header.flash_size_code) + 20);
+            let flash = match header.flash_size_code {
+                code @ ..=LARGEST_SIZE_CODE => 1 << (20 + code),
+                _ => OTHER_SIZE,
+            };
             match found {
                 Ok((len, stale_hash)) => State::Whole {
                     len,
                     stale_hash,
                     idf: idf_version(&head[DESCRIPTOR_OFFSET..]),
-                    flash: flash.unwrap_or(u32::MAX),
+                    flash,
                 },
                 Err(error) => State::Damaged(error),
             }

@@ -49,7 +49,7 @@ impl Facts {
     ) -> Result<Self, ReadError> {
         let mut bootloader = bootloader::look(reader, known)?;
         let partitions = table::look(reader, known.chip)?;
-        bootloader.check_against(partitions.end());
+        bootloader.check_against(partitions.end(), reader.size());
         let is_otadata = |p: &&Partition| (p.kind, p.subtype) == (TYPE_DATA, SUBTYPE_OTADATA);
         let otadata = match partitions.list.iter().find(is_otadata) {
             Some(partition) if partition.size >= 2 * SECTOR_SIZE as u32 => {

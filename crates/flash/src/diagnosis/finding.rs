@@ -33,7 +33,7 @@ codes! {
     WrongChipBootloader = "wrong_chip_bootloader";
     /// The bootloader is not whole.
     DamagedBootloader = "damaged_bootloader";
-    /// The bootloader believes in less flash than the partitions need.
+    /// The bootloader believes in less flash than the partitions need, or in more than there is.
     BootloaderFlashSize = "bootloader_flash_size";
     /// There is no partition table.
     NoPartitionTable = "no_partition_table";

@@ -101,6 +101,14 @@ fn bootloader(facts: &Facts, f: &mut Findings) {
             Code::DamagedBootloader,
             format!("The bootloader is damaged: {}.", image_error(*error)),
         ),
+        BootloaderState::FlashTooLarge { believes, .. } => add(
+            Code::BootloaderFlashSize,
+            format!(
+                "The bootloader is set for a flash of {}, and this board has {}.",
+                size(*believes),
+                size(facts.flash_size)
+            ),
+        ),
         BootloaderState::FlashTooSmall { believes, .. } => add(
             Code::BootloaderFlashSize,
             format!(

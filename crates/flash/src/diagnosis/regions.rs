@@ -88,7 +88,8 @@ fn bootloader(facts: &Facts) -> Region {
             format!("a bootloader for {}", chip(*found)),
         ),
         BootloaderState::Damaged(error) => (Health::Damaged, error.to_string()),
-        BootloaderState::FlashTooSmall { believes, len } => {
+        BootloaderState::FlashTooSmall { believes, len }
+        | BootloaderState::FlashTooLarge { believes, len } => {
             it.used = Some(*len);
             (
                 Health::Damaged,

@@ -89,6 +89,10 @@ pub(crate) fn next_boot(facts: &Facts) -> String {
         BootloaderState::WrongChip(_) | BootloaderState::Damaged(_) => {
             return "The chip refuses the bootloader and tries again for ever.".to_owned();
         }
+        BootloaderState::FlashTooLarge { .. } => {
+            return "The app finds less flash than the bootloader says, and restarts for ever."
+                .to_owned();
+        }
         BootloaderState::FlashTooSmall { .. } | BootloaderState::Whole { .. } => {}
     }
     let table = facts.partitions.state;

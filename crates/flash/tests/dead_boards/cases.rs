@@ -228,6 +228,19 @@ pub const CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        name: "the bootloader is set for a larger flash",
+        flash: || {
+            with(|flash| {
+                let large = airlift_flash::bootloader::for_chip(CHIP, 8 << 20).unwrap();
+                put(flash, 0, large.bytes());
+            })
+        },
+        code: Code::BootloaderFlashSize,
+        verdict: Verdict::Dead,
+        steps: &[("bootloader", 8192)],
+        ..CASE
+    },
+    Case {
         name: "the partition table has one flipped bit",
         flash: || with(|flash| flip(flash, TABLE_OFFSET + 3 * 32 + 6)),
         code: Code::DamagedPartitionTable,
