@@ -50,6 +50,8 @@ const STATES = [
   'sheet-no-key',
   'releases',
   'compare',
+  'plain',
+  'plain-release',
   'history',
   'settings',
   'key-change',

@@ -36,6 +36,41 @@ const behave = (world: World, name: string, behaviour: Partial<Behaviour>): void
   if (device) world.behaviours.set(device.id, { ...WELL, ...behaviour });
 };
 
+/** Serves the newest release without a signature, to boards that are at their start, on their way
+ * and at the end. */
+function servePlain({ backend, world }: Stage): void {
+  const release = world.releases[0]?.id ?? null;
+  const seen = (address: string, app: number, files: number) => ({
+    address,
+    release,
+    parts: [
+      { part: 'app', fetched: app, chunks: 374 },
+      { part: 'files', fetched: files, chunks: 48 },
+    ],
+    lastSeen: START,
+  });
+  backend.setPlain({
+    release,
+    boards: [
+      {
+        ...seen('10.0.0.130', 212, 0),
+        state: 'fetching',
+        summary: 'Fetches demo 1.1.0: app 212 of 374 chunks, files 0 of 48 chunks.',
+      },
+      {
+        ...seen('10.0.0.131', 374, 48),
+        state: 'unknown',
+        summary: 'Fetched all of demo 1.1.0; whether it runs it, it does not say.',
+      },
+      {
+        ...seen('10.0.0.132', 0, 0),
+        state: 'asked',
+        summary: 'Was told of demo 1.1.0 and has fetched nothing of it.',
+      },
+    ],
+  });
+}
+
 /** Updates one device and lets time pass. */
 function updating(
   name: string,
@@ -127,6 +162,22 @@ export const SCENARIOS: Record<string, Scenario> = {
       pickDemo(stage);
       for (const name of ['porch', 'shed']) stage.devices.checked.add(idOf(stage.app, name));
       stage.devices.active = idOf(stage.app, 'porch');
+    },
+  },
+  /** Boards that check no signature, in three states. */
+  plain: {
+    world: workshop,
+    act(stage) {
+      servePlain(stage);
+      stage.devices.active = idOf(stage.app, 'porch');
+    },
+  },
+  'plain-release': {
+    world: workshop,
+    act(stage) {
+      servePlain(stage);
+      stage.app.view = 'releases';
+      stage.releases.select(stage.world.releases[0]?.id ?? '');
     },
   },
   updating: updating('shed', 16_600, { refuseEvery: 60, kept: 41 }, ['porch']),
