@@ -151,34 +151,29 @@ pub struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
+    /// Reads a table as ESP-IDF's bootloader does (`flash_partitions.c`): the MD5 entry may be missing,
+    /// partitions may overlap and need not be aligned. One that is there has to match, and all has to
+    /// fit `flash_size` bytes. For looking at flash only: who writes uses [`Table::parse`].
+    pub fn parse_lenient(bytes: &'a [u8], flash_size: u32) -> Result<Self, PartitionError> {
+        let (table, _) = Self::entries(bytes)?;
+        let fits = |p: Partition| {
+            p.offset
+                .checked_add(p.size)
+                .is_some_and(|e| e <= flash_size)
+        };
+        if table.iter().all(fits) {
+            Ok(table)
+        } else {
+            Err(PartitionError::Layout)
+        }
+    }
+
     /// Checks magic, MD5, alignment, overlaps and that all fits `flash_size` bytes.
     pub fn parse(bytes: &'a [u8], flash_size: u32) -> Result<Self, PartitionError> {
-        let mut count = 0;
-        loop {
-            let at = count * ENTRY_LEN;
-            let entry = bytes.get(at..at + ENTRY_LEN).ok_or(PartitionError::Md5)?;
-            match entry {
-                [0xAA, 0x50, ..] => count += 1,
-                [0xEB, 0xEB, ..] => {
-                    let md5: [u8; 16] = Md5::digest(&bytes[..at]).into();
-                    if entry[16..] != md5 || entry[2..16] != [0xFF; 14] {
-                        return Err(PartitionError::Md5);
-                    }
-                    break;
-                }
-                [0xFF, 0xFF, ..] if count > 0 => return Err(PartitionError::Md5),
-                _ => return Err(PartitionError::Magic),
-            }
-            if count > MAX_PARTITIONS {
-                return Err(PartitionError::TooLong);
-            }
+        let (table, has_md5) = Self::entries(bytes)?;
+        if !has_md5 {
+            return Err(PartitionError::Md5);
         }
-        if count == 0 {
-            return Err(PartitionError::Magic);
-        }
-        let table = Self {
-            entries: &bytes[..count * ENTRY_LEN],
-        };
         for (n, a) in table.iter().enumerate() {
             let end = a.offset.checked_add(a.size).ok_or(PartitionError::Layout)?;
             let aligned = a.offset.is_multiple_of(SECTOR_SIZE as u32);
@@ -191,6 +186,37 @@ impl<'a> Table<'a> {
             }
         }
         Ok(table)
+    }
+
+    /// The entries up to the MD5, which has to match, or up to the end, and whether there is an MD5.
+    fn entries(bytes: &'a [u8]) -> Result<(Self, bool), PartitionError> {
+        let mut count = 0;
+        let has_md5 = loop {
+            let at = count * ENTRY_LEN;
+            let entry = bytes.get(at..at + ENTRY_LEN).ok_or(PartitionError::Md5)?;
+            match entry {
+                [0xAA, 0x50, ..] => count += 1,
+                [0xEB, 0xEB, ..] => {
+                    let md5: [u8; 16] = Md5::digest(&bytes[..at]).into();
+                    if entry[16..] != md5 || entry[2..16] != [0xFF; 14] {
+                        return Err(PartitionError::Md5);
+                    }
+                    break true;
+                }
+                [0xFF, 0xFF, ..] if count > 0 => break false,
+                _ => return Err(PartitionError::Magic),
+            }
+            if count > MAX_PARTITIONS {
+                return Err(PartitionError::TooLong);
+            }
+        };
+        if count == 0 {
+            return Err(PartitionError::Magic);
+        }
+        let table = Self {
+            entries: &bytes[..count * ENTRY_LEN],
+        };
+        Ok((table, has_md5))
     }
 
     /// All partitions in table order.
@@ -351,13 +377,38 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_a_bootloader_accepts_is_read_leniently() {
+        let (list, n) = default_layout(FLASH, true);
+        let mut bytes = table(&list[..n]);
+        bytes[n * ENTRY_LEN..].fill(0xFF);
+        let found = Table::parse_lenient(&bytes, FLASH).unwrap();
+        assert!(found.iter().eq(list[..n].iter().copied()));
+        assert_eq!(
+            Table::parse_lenient(&bytes, FLASH / 2).err(),
+            Some(PartitionError::Layout)
+        );
+        let a = Partition::new("a", TYPE_APP, 0, 0x1_0000, 0x2000);
+        let b = Partition::new("b", TYPE_APP, 0x10, 0x1_1000, 0x2000);
+        let mut bytes = table(&[a, b]);
+        assert!(Table::parse_lenient(&bytes, FLASH).is_ok());
+        bytes[6] ^= 0x10;
+        assert_eq!(
+            Table::parse_lenient(&bytes, FLASH).err(),
+            Some(PartitionError::Md5),
+            "an MD5 that is there has to match"
+        );
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_parsed_or_refused(mut bytes in proptest::collection::vec(any::<u8>(), 0..400), n in 0usize..8) {
             for k in 0..n.min(bytes.len() / ENTRY_LEN) {
                 bytes[k * ENTRY_LEN..k * ENTRY_LEN + 2].copy_from_slice(&[0xAA, 0x50]);
             }
-            let _ = Table::parse(&bytes, FLASH);
+            if Table::parse(&bytes, FLASH).is_ok() {
+                assert!(Table::parse_lenient(&bytes, FLASH).is_ok());
+            }
         }
     }
 }

@@ -172,7 +172,7 @@ impl Facts {
 
     /// The slot that runs after the next start.
     pub fn runs(&self) -> Option<&Slot> {
-        if !self.bootloader.works() || self.partitions.state != table::TableState::Right {
+        if !self.bootloader.works() || !self.partitions.state.is_accepted() {
             return None;
         }
         self.boot.runs.map(|n| &self.slots[n])

@@ -83,6 +83,8 @@ codes! {
     UnfinishedUpdate = "unfinished_update";
     /// The SHA-256 behind the bootloader does not match; the ROM starts it nevertheless.
     BootloaderHash = "bootloader_hash";
+    /// A bootloader accepts the partition table, and the updater refuses it: no update over the air.
+    TableRefused = "table_refused";
     /// Everything that was checked is right.
     Healthy = "healthy";
 }

@@ -53,7 +53,7 @@ pub(super) fn all(facts: &Facts) -> Vec<Finding> {
         selection(facts, &mut f);
         files(facts, &mut f);
         store(facts, &mut f);
-    } else if facts.partitions.state == TableState::Right {
+    } else if facts.partitions.state.is_accepted() {
         without_slots(facts, &mut f);
     }
     // What keeps it from starting first; then by how bad it is.
@@ -130,6 +130,17 @@ fn table(facts: &Facts, f: &mut Findings) {
     let mut add = |code, sentence| f.add(code, Some("partition table"), sentence);
     match facts.partitions.state {
         TableState::Right => {}
+        TableState::Loose(error) => {
+            let what = match error {
+                PartitionError::Md5 => "has no MD5",
+                _ => "has partitions that overlap or are not aligned",
+            };
+            let sentence = format!(
+                "The partition table {what}: the bootloader accepts that, and Airlift's updater \
+                 does not, so the board takes no update over the air."
+            );
+            add(Code::TableRefused, sentence);
+        }
         TableState::Erased => add(
             Code::NoPartitionTable,
             format!(

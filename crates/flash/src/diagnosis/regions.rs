@@ -132,6 +132,10 @@ fn table(facts: &Facts, end: u32) -> Region {
             it.used = Some(((count + 1) * ENTRY_LEN) as u32);
             (Health::Good, format!("{count} partitions, MD5 right"))
         }
+        TableState::Loose(error) => {
+            it.used = Some((count * ENTRY_LEN) as u32);
+            (Health::Good, format!("{count} partitions; {error}"))
+        }
         TableState::Erased => (Health::Empty, "erased".to_owned()),
         TableState::Other => (Health::Foreign, "no partition table".to_owned()),
         TableState::Damaged(error) => (Health::Damaged, error.to_string()),
@@ -139,7 +143,7 @@ fn table(facts: &Facts, end: u32) -> Region {
             (Health::Foreign, format!("for a flash of {}", size(needs)))
         }
     };
-    if facts.partitions.state != TableState::Right && count > 0 {
+    if !facts.partitions.state.is_accepted() && count > 0 {
         it.details.push(match facts.partitions.source {
             Source::Default => "the default partitions fit what is in the flash".to_owned(),
             _ => "what is left of it fits what is in the flash".to_owned(),

@@ -26,6 +26,8 @@ const ENOUGH: u32 = 4;
 pub(crate) enum TableState {
     /// A table that is right.
     Right,
+    /// A table that a bootloader accepts and the updater refuses.
+    Loose(PartitionError),
     /// Nothing.
     Erased,
     /// Something else.
@@ -37,6 +39,13 @@ pub(crate) enum TableState {
         /// Bytes of flash that it needs.
         needs: u32,
     },
+}
+
+impl TableState {
+    /// Whether a bootloader accepts it.
+    pub fn is_accepted(self) -> bool {
+        matches!(self, Self::Right | Self::Loose(_))
+    }
 }
 
 /// Where the partitions are known from.
@@ -89,10 +98,19 @@ pub(crate) fn look(reader: &mut Reader<'_>, chip: u16) -> Result<Partitions, Rea
     let entries = entries(&bytes);
     let names_airlift = names_airlift(&entries);
     let needs = entries.iter().map(Partition::end).max().unwrap_or(0);
-    let is_whole = Table::parse(&bytes, u32::MAX).is_ok();
+    let is_whole = Table::parse_lenient(&bytes, u32::MAX).is_ok();
+    let loose = Table::parse_lenient(&bytes, size);
+    let loose = loose.map(|table| table.iter().collect::<Vec<_>>());
+    if let Ok(list) = &loose
+        && layout(list, size).is_some()
+    {
+        return Ok(as_it_is(list.clone(), error, size));
+    }
     let state = match error {
         _ if bytes.iter().all(|byte| *byte == 0xFF) => TableState::Erased,
-        PartitionError::Layout if is_whole => TableState::TooLarge { needs },
+        PartitionError::Layout | PartitionError::Md5 if is_whole && needs > size => {
+            TableState::TooLarge { needs }
+        }
         PartitionError::Magic if entries.is_empty() => TableState::Other,
         error => TableState::Damaged(error),
     };
@@ -100,6 +118,10 @@ pub(crate) fn look(reader: &mut Reader<'_>, chip: u16) -> Result<Partitions, Rea
         Some(known) => Some(known),
         None => guess(reader, entries, chip)?,
     };
+    // A table that lost its end is one without an MD5 too: what is in the flash decides.
+    if let (None, Ok(list)) = (&known, loose) {
+        return Ok(as_it_is(list, error, size));
+    }
     let (list, source) = known.unwrap_or((Vec::new(), Source::Table));
     let layout = layout(&list, size);
     Ok(Partitions {
@@ -109,6 +131,17 @@ pub(crate) fn look(reader: &mut Reader<'_>, chip: u16) -> Result<Partitions, Rea
         layout,
         names_airlift,
     })
+}
+
+/// A table that is read as a bootloader reads it.
+fn as_it_is(list: Vec<Partition>, error: PartitionError, size: u32) -> Partitions {
+    Partitions {
+        state: TableState::Loose(error),
+        source: Source::Table,
+        layout: layout(&list, size),
+        names_airlift: names_airlift(&list),
+        list,
+    }
 }
 
 fn names_airlift(list: &[Partition]) -> bool {

@@ -4,7 +4,6 @@ use super::bootloader::State as BootloaderState;
 use super::facts::Facts;
 use super::finding::Finding;
 use super::slot::Slot;
-use super::table::TableState;
 use super::{Verdict, boot};
 use airlift_wire::image::{ImageError, chip_name};
 use airlift_wire::otadata::ImageState;
@@ -96,7 +95,7 @@ pub(crate) fn next_boot(facts: &Facts) -> String {
         BootloaderState::FlashTooSmall { .. } | BootloaderState::Whole { .. } => {}
     }
     let table = facts.partitions.state;
-    if table != TableState::Right
+    if !table.is_accepted()
         || matches!(
             facts.bootloader.state,
             BootloaderState::FlashTooSmall { .. }

@@ -5,7 +5,6 @@ use super::steps::Way;
 use super::target::{Rules, Target, place};
 use super::{Basis, Choice, How, Plan, Step};
 use crate::diagnosis::facts::Facts;
-use crate::diagnosis::table::TableState;
 use crate::diagnosis::words::{chip, title};
 use crate::diagnosis::{Finding, FindingCode, Known};
 use crate::read::{ReadError, ReadFlash};
@@ -187,7 +186,7 @@ impl Maker<'_> {
         if let Some(layout) = self.facts.partitions.layout {
             return Ok(layout);
         }
-        Err(if self.facts.partitions.state == TableState::Right {
+        Err(if self.facts.partitions.state.is_accepted() {
             blocked(
                 ErrorCode::BadLayout,
                 "The partitions do not allow updates; only writing everything anew changes them.",

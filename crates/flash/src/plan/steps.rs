@@ -8,7 +8,7 @@ use super::make::Maker;
 use super::target::{Folder, Rules, Target};
 use crate::diagnosis::files::FilesState;
 use crate::diagnosis::store::{Origin, keys_of};
-use crate::diagnosis::table::{Source, TableState};
+use crate::diagnosis::table::Source;
 use crate::diagnosis::words::{chip, title};
 use crate::diagnosis::{FindingCode, Identity, boot};
 use crate::read::ReadError;
@@ -43,7 +43,7 @@ impl Maker<'_> {
         if !self.facts.bootloader.works() {
             steps.push(self.bootloader()?);
         }
-        if self.facts.partitions.state != TableState::Right {
+        if !self.facts.partitions.state.is_accepted() {
             let list = self.facts.partitions.list.clone();
             let why = match self.facts.partitions.source {
                 Source::Default => "The default partitions fit what is in the flash.",

@@ -7,7 +7,7 @@ use airlift_release::SigningKey;
 use airlift_virtual_device::deterministic::sample_app;
 use airlift_wire::ErrorCode;
 use airlift_wire::KeySet;
-use airlift_wire::partition::{self, Partition, TABLE_LEN, TYPE_APP, TYPE_DATA};
+use airlift_wire::partition::{self, Partition, TABLE_LEN, TABLE_OFFSET, TYPE_APP, TYPE_DATA};
 
 fn look(flash: &[u8], depth: Depth) -> Diagnosis {
     let known = Known::new(CHIP, releases());
@@ -176,4 +176,38 @@ fn taking_over_a_board_that_says_nothing_of_itself_is_a_loss() {
     assert!(plan.steps.iter().any(|step| step.region == "airlift"));
     let named = |loss: &String| loss.starts_with("What the board was");
     assert!(plan.losses.iter().any(named), "{:?}", plan.losses);
+}
+
+#[test]
+fn a_table_without_its_md5_is_no_damage() {
+    let mut flash = used();
+    let table = TABLE_OFFSET as usize;
+    let entry = flash[table..].chunks(32).position(|e| e[0] == 0xEB);
+    let md5 = TABLE_OFFSET + 32 * entry.unwrap() as u32;
+    erase(&mut flash, md5, 32);
+    for depth in [Depth::Quick, Depth::Full] {
+        let found = look(&flash, depth);
+        assert_eq!(found.code, Code::TableRefused, "{found:#?}");
+        assert!(found.findings.iter().all(|finding| finding.harmless));
+        assert!(found.sentence.contains("no update over the air"));
+        assert_eq!(found.boots.as_deref(), Some("ota_1"));
+    }
+    assert!(plan(&flash, How::Smallest).steps.is_empty());
+    let anew = plan(&flash, How::Everything);
+    assert!(
+        anew.steps
+            .iter()
+            .any(|step| step.region == "partition table")
+    );
+}
+
+/// The rest was erased, and is not missed by a bootloader: the flash tells that it is damage.
+#[test]
+fn a_table_that_lost_its_end_is_mended() {
+    let mut flash = used();
+    erase(&mut flash, TABLE_OFFSET + 3 * 32, TABLE_LEN as u32 - 3 * 32);
+    assert_eq!(look(&flash, Depth::Full).code, Code::DamagedPartitionTable);
+    let regions = plan(&flash, How::Smallest).steps;
+    assert_eq!(regions.len(), 1);
+    assert_eq!(regions[0].region, "partition table");
 }
