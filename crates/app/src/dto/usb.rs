@@ -302,7 +302,7 @@ pub enum UsbEnd {
     Done,
     /// Not carried out to the end; see the error.
     Failed,
-    /// Cancelled between two segments.
+    /// Cancelled between two segments, or within a long one; the summary says what is incomplete.
     Cancelled,
 }
 
