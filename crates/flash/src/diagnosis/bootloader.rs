@@ -69,6 +69,17 @@ impl Bootloader {
         matches!(self.state, State::Whole { .. })
     }
 
+    /// Whether nothing at all is wrong with it.
+    pub fn is_right(&self) -> bool {
+        matches!(
+            self.state,
+            State::Whole {
+                stale_hash: false,
+                ..
+            }
+        )
+    }
+
     /// A bootloader refuses partitions past the flash that its header names, and apps refuse a flash
     /// that is smaller than that.
     pub fn check_against(&mut self, end_of_partitions: u32, flash_size: u32) {

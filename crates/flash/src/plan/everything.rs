@@ -48,10 +48,12 @@ impl Maker<'_> {
             .install(self.facts, id, newest)
             .ok_or_else(|| self.nothing_fits(&rules))?;
         let mut losses = Vec::new();
-        let mut steps = vec![
-            self.bootloader()?,
-            self.table(&list, "It says where everything is.")?,
-        ];
+        let mut steps = Vec::new();
+        // One that is right may do more than the one that would be written, such as roll back.
+        if !self.facts.bootloader.is_right() {
+            steps.push(self.bootloader()?);
+        }
+        steps.push(self.table(&list, "It says where everything is.")?);
         if is_new {
             steps.extend(self.erase_old(&list, &mut losses)?);
         }

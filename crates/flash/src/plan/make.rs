@@ -12,6 +12,7 @@ use airlift_updater::{Layout, SlotId};
 use airlift_wire::ErrorCode;
 use airlift_wire::limits::SECTOR_SIZE;
 use airlift_wire::partition::{Partition, TABLE_OFFSET};
+use airlift_wire::state::State;
 use std::cmp::Reverse;
 
 const SECTOR: u32 = SECTOR_SIZE as u32;
@@ -213,6 +214,16 @@ impl Maker<'_> {
             losses.extend(self.take_over());
         }
         steps.retain(|step| !step.segments.is_empty());
+        let has_rollback = |state: &State| state.bootloader_rollback;
+        if self.facts.state().is_some_and(has_rollback)
+            && steps.iter().any(|step| step.region == "bootloader")
+        {
+            losses.push(
+                "The bootloader's own rollback: the board had one at its last trial, and the one that \
+                 is written may have none. The boot guard still goes back."
+                    .to_owned(),
+            );
+        }
         let keyless = self.facts.state().is_none_or(|state| state.trust.is_none())
             && self.known.identity.is_none();
         if steps.is_empty() && keyless {

@@ -5,9 +5,9 @@ use airlift_flash::diagnosis::{FindingCode as Code, Identity, Verdict};
 use airlift_flash::{Depth, Diagnosis, How, Known, Plan, diagnose, repair};
 use airlift_release::SigningKey;
 use airlift_virtual_device::deterministic::sample_app;
-use airlift_wire::ErrorCode;
-use airlift_wire::KeySet;
 use airlift_wire::partition::{self, Partition, TABLE_LEN, TABLE_OFFSET, TYPE_APP, TYPE_DATA};
+use airlift_wire::state::State;
+use airlift_wire::{Digest, ErrorCode, KeySet};
 
 fn look(flash: &[u8], depth: Depth) -> Diagnosis {
     let known = Known::new(CHIP, releases());
@@ -210,4 +210,48 @@ fn a_table_that_lost_its_end_is_mended() {
     let regions = plan(&flash, How::Smallest).steps;
     assert_eq!(regions.len(), 1);
     assert_eq!(regions[0].region, "partition table");
+}
+
+/// A board whose last trial saw rollback in its bootloader.
+fn with_rollback() -> Vec<u8> {
+    let mut flash = used();
+    let (airlift, _) = place(&flash, "airlift");
+    for at in [airlift, airlift + 4096] {
+        let bytes = flash[at as usize..].first_chunk().unwrap();
+        if let Some(mut state) = State::decode(bytes) {
+            state.bootloader_rollback = true;
+            put(&mut flash, at, &state.encode());
+        }
+    }
+    flash
+}
+
+#[test]
+fn a_bootloader_that_is_right_is_kept() {
+    let mut own = with_rollback();
+    // Another one than the bundled one, and right: another mode of the flash, and the hash to it.
+    let len = bundled(CHIP).bytes().len();
+    own[2] ^= 1;
+    let hash = Digest::of(&own[..len - 32]);
+    put(&mut own, len as u32 - 32, &hash.0);
+    assert_eq!(look(&own, Depth::Full).verdict, Verdict::Healthy);
+    for how in How::ALL {
+        let steps = plan(&own, how).steps;
+        assert!(steps.iter().all(|step| step.region != "bootloader"));
+    }
+}
+
+#[test]
+fn a_rollback_that_gets_lost_with_a_damaged_bootloader_is_named() {
+    let is_named = |mut flash: Vec<u8>, how| {
+        flash[0x1234] ^= 1;
+        let losses = plan(&flash, how).losses;
+        losses
+            .iter()
+            .any(|loss| loss.starts_with("The bootloader's own rollback"))
+    };
+    for how in [How::Smallest, How::Everything] {
+        assert!(is_named(with_rollback(), how));
+        assert!(!is_named(used(), how));
+    }
 }
