@@ -92,7 +92,11 @@ impl Airlift {
             let message = "a device is being updated to this release";
             return Err(Error::refused(airlift_wire::ErrorCode::Busy, message));
         }
-        if self.shared.plain_release().is_some_and(|served| served == id) {
+        if self
+            .shared
+            .plain_release()
+            .is_some_and(|served| served == id)
+        {
             let message = "it is served to boards that check no signature; turn that off first";
             return Err(Error::refused(airlift_wire::ErrorCode::Busy, message));
         }
