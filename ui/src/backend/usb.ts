@@ -11,7 +11,7 @@ import type {
 } from '../dto';
 
 /** How much of a board a repair may rewrite. */
-export type How = 'smallest' | 'slot' | 'files' | 'everything' | (string & {});
+export type How = 'smallest' | 'back' | 'slot' | 'files' | 'everything' | (string & {});
 
 export interface UsbBackend {
   /** Resolves once the board has answered and been looked at; cancelled by `usbCancel`. */

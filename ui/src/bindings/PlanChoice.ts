@@ -5,7 +5,7 @@
  */
 export type PlanChoice = { 
 /**
- * `smallest`, `slot`, `files`, `everything`.
+ * `smallest`, `back`, `slot`, `files`, `everything`.
  */
 how: string, 
 /**

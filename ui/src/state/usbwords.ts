@@ -110,6 +110,7 @@ export const actionText = ({ kind, bytes }: FlashPlan): string =>
 /** The ways to mend a board. */
 export const HOW: Record<string, string> = {
   smallest: 'The least that works',
+  back: 'Go back to the version before',
   slot: 'Rewrite one slot',
   files: 'Make the file system anew',
   everything: 'Write everything anew',

@@ -234,7 +234,7 @@ pub struct FlashPlan {
 #[ts(export, export_to = BINDINGS)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanChoice {
-    /// `smallest`, `slot`, `files`, `everything`.
+    /// `smallest`, `back`, `slot`, `files`, `everything`.
     pub how: String,
     /// A few words: "Rewrite ota_0 from demo 1.1.0".
     pub title: String,
