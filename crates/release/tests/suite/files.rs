@@ -158,6 +158,14 @@ fn every_cache_is_left_out_wherever_it_is() {
 }
 
 #[test]
+fn the_page_about_micropython_names_every_cache() {
+    let page = fs::read_to_string(tests_folder("../docs/micropython.md")).unwrap();
+    for cache in CACHES {
+        assert!(page.contains(&format!("`{cache}`")), "{cache}");
+    }
+}
+
+#[test]
 fn a_folder_named_version_is_refused() {
     let error = memory([("VERSION/x", b"")]).unwrap_err();
     assert!(
