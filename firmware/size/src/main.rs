@@ -29,9 +29,9 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 #[cfg(feature = "littlefs")]
-use littlefs::Files;
+use littlefs::{Files, mount};
 #[cfg(not(feature = "littlefs"))]
-use memory::Files;
+use memory::{Files, mount};
 use platform::{Board, Dice, Flash, Net, Tcp, Time};
 use start::{deepest, exit, paint, print, report, stack_pointer};
 use world::fixture::{CHIP, FIRST, FLASH_SIZE, NEXT, RELEASE_KEY, STATEMENT, STRANGER};
@@ -177,7 +177,7 @@ async fn life(running: SlotId, cause: Cause, healthy: bool) -> Result<Exit, Fail
     };
     let parts: Parts<Board> = Parts {
         flash,
-        files: Files::mount(),
+        files: mount(),
         net: Net,
         clock: Time,
         random: Dice,

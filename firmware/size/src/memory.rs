@@ -49,11 +49,9 @@ fn cabinet() -> &'static mut Cabinet {
 /// Files in the world's memory.
 pub struct Files;
 
-impl Files {
-    /// They are there.
-    pub fn mount() -> Self {
-        Self
-    }
+/// They are there.
+pub fn mount() -> Files {
+    Files
 }
 
 impl airlift_updater::platform::Files for Files {
